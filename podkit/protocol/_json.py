@@ -1,0 +1,143 @@
+"""JSON as we read it where it carries authority: everything another reader might understand differently is refused.
+
+What the grammar leaves open is decided here: integers are between -2**63 and 2**64 - 1, numbers are finite (what is too small
+becomes 0.0), text holds no lone surrogates, names in an object are unique, 64 levels of nesting, UTF-8 without a byte order mark.
+"""
+
+import json
+import math
+from typing import Any, Final, NoReturn
+
+from podkit.errors import RemoteProtocolError
+
+MAX_DEPTH: Final = 64
+_LOW, _HIGH = -(2**63), 2**64 - 1
+_DIGITS = 20  # of 2**64 - 1, the longest there is; with a sign one more
+_KEEP_STRUCTURE = bytes(c for c in range(256) if c not in b'"\\[]{}')
+_SQUARE = bytes.maketrans(b"{}", b"[]")
+_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
+_LONG_NUMBER = b"0" * 19
+
+
+class MismatchError(ValueError):
+    """Something is not as it must be; `path` is where, from the inside out."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path: list[str] = []
+
+    def __str__(self) -> str:
+        return ".".join([*reversed(self.path)]) + ": " + self.reason if self.path else self.reason
+
+
+def nested_too_deep(frame: bytes) -> bool:
+    """Whether JSON text nests deeper than 64 levels, or its brackets do not match. Linear, and without recursion."""
+    if frame.count(b"[") + frame.count(b"{") <= MAX_DEPTH:
+        return False
+    # Without escapes, every second piece between quotation marks is outside of strings.
+    bare = frame.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_SQUARE, _KEEP_STRUCTURE)
+    left = b"".join(bare.split(b'"')[::2])
+    for _level in range(MAX_DEPTH):
+        if not left:
+            return False
+        left = left.replace(b"[]", b"")
+    return bool(left)
+
+
+def may_hold_huge_integer(frame: bytes) -> bool:
+    """Whether there may be an integer outside of 64 bits somewhere (cheap; may be wrong, and then only by saying yes)."""
+    return _LONG_NUMBER in frame.translate(_ZEROS)
+
+
+def check_text(frame: bytes) -> None:
+    """Refuse what is not UTF-8. That is beyond repair: the connection it came on is closed."""
+    if not frame.isascii():
+        try:
+            str(frame, "utf-8")
+        except UnicodeDecodeError:
+            raise RemoteProtocolError("not UTF-8", bytes(frame[:128]), True) from None
+
+
+def check_json(value: object) -> None:
+    """Refuse, with `MismatchError`, what is no JSON value as we write it: odd types, odd names, NaN, huge integers."""
+    level: list[Any] = [value]
+    for _depth in range(MAX_DEPTH):  # level by level: the depth is bounded and nothing recurses
+        inner: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is str or kind is bool or item is None:
+                continue
+            if kind is dict:
+                for name in item:
+                    if type(name) is not str:
+                        raise MismatchError("names in a JSON object are text")
+                inner.extend(item.values())
+            elif kind is list:
+                inner.extend(item)
+            else:
+                _check_number(kind, item)
+        if not inner:
+            return
+        level = inner
+    raise MismatchError(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _check_number(kind: type, item: Any) -> None:
+    if kind is int:
+        if not _LOW <= item <= _HIGH:
+            raise MismatchError("an integer is out of range")
+    elif kind is float:
+        if not math.isfinite(item):
+            raise MismatchError("a number is not finite")
+    else:
+        raise MismatchError(f"{kind.__name__} is not a JSON value")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise MismatchError("a name is used twice in one object")
+    return made
+
+
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise MismatchError("an integer is out of range")
+    value = int(text)
+    if not _LOW <= value <= _HIGH:
+        raise MismatchError("an integer is out of range")
+    return value
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise MismatchError("a number is out of range")
+    return value
+
+
+def _constant(text: str) -> NoReturn:
+    raise MismatchError(f"{text} is not JSON")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer, parse_float=_number, parse_constant=_constant)
+
+
+def read_json(frame: bytes) -> Any:
+    """The value of JSON text, or `RemoteProtocolError`."""
+    head = bytes(frame[:128])
+    check_text(frame)
+    if nested_too_deep(frame):
+        raise RemoteProtocolError(f"nested deeper than {MAX_DEPTH} levels, or not JSON", head)
+    text = str(frame, "utf-8")
+    try:
+        value = _decoder.decode(text)
+        if "\\u" in text:
+            # Only escapes can smuggle lone surrogates in, and only encoding the values again finds them all.
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise RemoteProtocolError("text holds a lone surrogate", head) from None
+    except (MismatchError, ValueError, RecursionError) as error:
+        raise RemoteProtocolError(f"not JSON as we read it: {error}", head) from None
+    return value
