@@ -1,0 +1,161 @@
+"""What a pod does with files itself, within its scope."""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from podkit import abc as ports
+from podkit._os import Root, open_listing, open_read, open_write, spell
+from podkit.confinement._judge import ControlPlane, ScopeJudge
+from podkit.errors import AccessDeniedError, PathRefusedError, shown
+from podkit.protocol import Permission, check_path
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from podkit._os import Writing
+    from podkit.confinement._gate import Gate
+    from podkit.logic import Scope
+
+_CHUNK = 2**20
+_MAX_ENTRIES = 100_000
+_ENTRIES_AT_ONCE = 2048
+
+
+class Files(ports.Files):
+    """Reading and writing for one pod. A path is text; a relative one starts at the pod's own `cwd`, and nothing in it is expanded.
+
+    Links are followed as far as the scope allows what they lead to. Every operation raises `AccessDeniedError` for what the scope
+    does not allow and `PathRefusedError` for what cannot be done with such a path or file; plain absence and trouble are
+    `FileNotFoundError` and other `OSError`s. Work is done in steps of at most 1 MiB with a checkpoint between them; a cancelled
+    write has changed nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        scope: Callable[[], Scope],
+        gate: Gate,
+        cwd: str,
+        control: Sequence[str] = (),
+        committed: Callable[[], Awaitable[None]] | None = None,
+        max_bytes: int = 64 * 2**20,
+        kernel: bool | None = None,
+        holder: Callable[[str], Awaitable[str | None]] | None = None,
+    ) -> None:
+        """`scope` is asked at every operation, inside the `gate`. `control` are podkit's own directories, never touched here.
+
+        `committed` is awaited before anything is changed. `max_bytes` bounds a file that is read or written. `kernel` is passed to
+        `Root`. `holder` is asked who may write at a path where we may not, so that a refusal can name them. Raises
+        `InvalidRuleError` when `cwd` or one of `control` is not an absolute normal path.
+        """
+        self._scope = scope
+        self._gate = gate
+        self._cwd = check_path(cwd)
+        self._control = ControlPlane(tuple(check_path(directory) for directory in control))
+        self._committed = committed
+        self._max_bytes = max_bytes
+        self._kernel = kernel
+        self._holder = holder
+
+    async def read_bytes(self, path: str) -> bytes:
+        """The whole content of a regular file. Raises `PathRefusedError` when it has more than `max_bytes`."""
+        async with self._operation("reading", path) as (root, judge):
+            fd, place = open_read(root, path, judge, cwd=self._cwd)
+            try:
+                return await self._read(fd, place.shown)
+            finally:
+                os.close(fd)
+
+    async def read_text(self, path: str) -> str:
+        """The same as text. Raises `PathRefusedError` when it is not UTF-8."""
+        data = await self.read_bytes(path)
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise PathRefusedError(spell(path, cwd=self._cwd).shown, f"not UTF-8 text (byte {error.start})") from error
+
+    async def write_bytes(self, path: str, data: bytes) -> None:
+        """Make `data` the whole content of a file, new or not; missing directories on the way are made.
+
+        Whoever reads it meanwhile sees the old content or the new. Only a file that may be written while its directory may not is
+        changed in place.
+        """
+        content = memoryview(bytes(data))
+        if len(content) > self._max_bytes:
+            raise PathRefusedError(spell(path, cwd=self._cwd).shown, f"more than {self._max_bytes} bytes to write")
+        if self._committed is not None:
+            await self._committed()
+        async with self._operation("writing", path) as (root, judge):
+            writing = open_write(root, path, judge, size=len(content), cwd=self._cwd)
+            with trio.CancelScope(shield=writing.in_place):
+                await _write(writing, content)
+
+    async def write_text(self, path: str, text: str) -> None:
+        """The same with text, as UTF-8. Raises `UnicodeEncodeError` for a lone surrogate."""
+        await self.write_bytes(path, text.encode())
+
+    async def listdir(self, path: str) -> list[str]:
+        """The names in a directory, sorted; one that is not UTF-8 has `\\xNN` for its odd bytes.
+
+        Raises `PathRefusedError` for more than 100,000.
+        """
+        async with self._operation("listing", path) as (root, judge):
+            fd, place = open_listing(root, path, judge, cwd=self._cwd)
+            try:
+                names = []
+                with os.scandir(fd) as entries:
+                    for entry in entries:
+                        names.append(_readable(entry.name))
+                        if len(names) > _MAX_ENTRIES:
+                            raise PathRefusedError(place.shown, f"has more than {_MAX_ENTRIES} entries")
+                        if len(names) % _ENTRIES_AT_ONCE == 0:
+                            await trio.lowlevel.checkpoint()
+            finally:
+                os.close(fd)
+        return sorted(names)
+
+    @asynccontextmanager
+    async def _operation(self, what: str, path: str) -> AsyncIterator[tuple[Root, ScopeJudge]]:
+        await trio.lowlevel.checkpoint()
+        try:
+            async with self._gate.shared(f"{what} {shown(path)}"):
+                with Root(kernel=self._kernel) as root:
+                    yield root, ScopeJudge(root, self._scope(), self._control)
+        except AccessDeniedError as error:
+            if error.holder is None and error.asked is Permission.WRITE and self._holder is not None:
+                error.holder = await self._holder(error.path)
+            raise
+
+    async def _read(self, fd: int, path: str) -> bytes:
+        too_much = PathRefusedError(path, f"has more than {self._max_bytes} bytes")
+        if os.fstat(fd).st_size > self._max_bytes:
+            raise too_much
+        chunks = []
+        left = self._max_bytes
+        while chunk := os.read(fd, min(_CHUNK, left + 1)):
+            left -= len(chunk)
+            if left < 0:
+                raise too_much
+            chunks.append(chunk)
+            await trio.lowlevel.checkpoint()
+        return b"".join(chunks)
+
+
+async def _write(writing: Writing, content: memoryview) -> None:
+    try:
+        for start in range(0, len(content), _CHUNK):
+            writing.write(content[start : start + _CHUNK])
+            await trio.lowlevel.checkpoint()
+    except BaseException:
+        writing.abandon()
+        raise
+    writing.commit()
+
+
+def _readable(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
