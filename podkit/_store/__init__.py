@@ -1,0 +1,8 @@
+"""What is kept: the registry of who holds what, in a file or in memory."""
+
+from ._file_registry import FileRegistry as FileRegistry
+from ._file_registry import open_registry as open_registry
+from ._inspect import Holding as Holding
+from ._inspect import Inspection as Inspection
+from ._inspect import inspect as inspect
+from ._memory_registry import MemoryRegistry as MemoryRegistry
