@@ -1,0 +1,276 @@
+"""One connection: a task that reads and a task that writes, and neither waits for the other."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from podkit.errors import RemoteProtocolError
+from podkit.protocol import Accepted, Error, ErrorCode, Hello, Role, Subscribe, Welcome, peek_id, read_method
+
+from ._desk import Ask, Origin
+from ._outbox import Outbox
+from ._plan_admission import PROTOCOL, Refused, forbids, judge_hello
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podkit.protocol import Event, MethodFrame, Snapshot
+
+    from ._desk import Desk
+    from ._hub import Lens
+    from ._receipts import Receipts
+
+_log = logging.getLogger("podkit.server")
+
+FEATURES = ("receipts", "snapshot_chunks")
+
+_PENDING = 256  # methods of one connection that may wait for their answers at a time
+_LAST_WORDS = 5.0  # seconds in which a peer that reads no more is still listened to
+_CLOSING = 1.0  # seconds that closing may take
+
+
+@attrs.frozen(eq=False)
+class House:
+    """What all connections of a server share."""
+
+    desk: Desk
+    key: str | None = attrs.field(repr=False)
+    plain: str | None
+    lens: Lens
+    receipts: Receipts
+
+
+class Connection:
+    """One peer. `serve` runs until the peer leaves, is cut off, or everything was written after `finish`."""
+
+    def __init__(self, house: House, channel: trio.abc.Channel[bytes]) -> None:
+        desk = house.desk
+        self._house, self._desk, self._channel = house, desk, channel
+        self._origin: Origin | None = None
+        self._instance = 0
+        self._pending = 0
+        self._scope = trio.CancelScope()
+        self._admission = trio.CancelScope()
+        self._outbox = Outbox(desk.limits, lens=house.lens if house.plain else "full", fresh=self._fresh, cut=self.cut)
+
+    def __repr__(self) -> str:
+        return f"<Connection of {self._origin or 'nobody yet'}, {self._outbox!r}>"
+
+    def finish(self) -> None:
+        """Write what is queued, then leave."""
+        self._outbox.finish()
+
+    def cut(self) -> None:
+        """Leave now."""
+        self._scope.cancel()
+
+    async def serve(self) -> None:
+        """Read and write until it is over, and close."""
+        try:
+            with self._scope:
+                if self._house.plain is not None:
+                    self._open_plain(self._house.plain)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    await self._read()
+                    # No more will be asked. What is answered already is still written, as long as that may take.
+                    self._outbox.finish()
+                    self._end_within(self._desk.limits.drain)
+        finally:
+            self._desk.hub.unsubscribe(self._outbox)
+            self._outbox.kill()
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING):
+                await self._channel.aclose()
+
+    def _end_within(self, seconds: float) -> None:
+        self._scope.deadline = min(self._scope.deadline, trio.current_time() + seconds)
+
+    def _fresh(self) -> tuple[Snapshot, int]:
+        return self._desk.snapshot(), self._desk.hub.head
+
+    # Writing.
+
+    async def _write(self) -> None:
+        """Write what the outbox holds. When the peer takes nothing any more, it is still heard for a while: what it sent counts."""
+        send_many: Callable[[list[bytes]], Any] | None = getattr(self._channel, "send_many", None)
+        try:
+            while not self._outbox.done:
+                frames = self._outbox.take()
+                if not frames:
+                    await self._outbox.wait()
+                elif send_many is not None:
+                    await send_many(frames)
+                else:
+                    for frame in frames:
+                        await self._channel.send(frame)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            self._deaf()
+        except Exception:  # noqa: BLE001 - the peer is told nothing more, and still heard
+            _log.exception("writing to a connection failed")
+            self._deaf()
+        else:
+            self.cut()
+
+    def _deaf(self) -> None:
+        self._desk.hub.unsubscribe(self._outbox)
+        self._outbox.kill()
+        self._end_within(_LAST_WORDS)
+
+    # Reading.
+
+    async def _read(self) -> None:
+        """Handle every line until the peer leaves or has to."""
+        receive_many: Callable[[], Any] | None = getattr(self._channel, "receive_many", None)
+        if self._origin is None:
+            self._admission.deadline = trio.current_time() + self._desk.limits.hello_seconds
+        with self._admission:
+            while True:
+                try:
+                    frames = [await self._channel.receive()] if receive_many is None else await receive_many()
+                except (trio.EndOfChannel, trio.ClosedResourceError, trio.BrokenResourceError, OSError):
+                    return
+                except RemoteProtocolError as error:
+                    self._give_up(error)
+                    return
+                for frame in frames:
+                    if not self._line(frame):
+                        return
+                    if self._outbox.crowded:
+                        await self._outbox.room()
+
+    def _give_up(self, error: RemoteProtocolError) -> None:
+        """The peer's bytes can no longer be told apart into lines."""
+        if self._origin is not None:
+            code = ErrorCode.INVALID_REQUEST if self._origin.plain else ErrorCode.TOO_LARGE
+            self._outbox.reply(Error(code, error.reason), None)
+
+    def _line(self, frame: bytes) -> bool:
+        """Handle one line; False when it was the last one."""
+        if frame.isspace():
+            return True
+        if self._origin is None:
+            return self._first_line(frame)
+        try:
+            said = read_method(frame)
+        except RemoteProtocolError as error:
+            self._outbox.reply(Error(ErrorCode.INVALID_REQUEST, f"invalid method: {error.reason}"), peek_id(frame))
+            return _is_text(frame)
+        if isinstance(said.method, Hello):
+            return self._hello(said.method, said.id)
+        self._method(said, self._origin)
+        return True
+
+    def _first_line(self, frame: bytes) -> bool:
+        """Nothing but a good hello is listened to before one is known."""
+        if len(frame) > self._desk.limits.hello_bytes:
+            return False
+        try:
+            said = read_method(frame)
+        except RemoteProtocolError:
+            return False
+        return isinstance(said.method, Hello) and self._hello(said.method, said.id)
+
+    # Coming in.
+
+    def _open_plain(self, plain: str) -> None:
+        """Without a hello: the alerts so far, a snapshot, and everything from there on. A hello may still come and start over."""
+        self._origin = Origin(Role.CLIENT if plain == "command" else Role.WATCHER, plain=True)
+        if self._house.lens == "B":
+            for alert in tuple(self._desk.hub.alerts):
+                self._outbox.show(alert)
+            self._outbox.show_snapshot()
+        self._desk.hub.subscribe(self._outbox)
+
+    def _hello(self, hello: Hello, id: str | None) -> bool:
+        desk = self._desk
+        verdict = judge_hello(hello, key=self._house.key, admits_birth=desk.admits_birth, now=self._origin)
+        if isinstance(verdict, Refused):
+            # Who says hello knows these codes, whatever the connection spoke until now.
+            self._outbox.reply(Error(verdict.code, verdict.message), id, lens="full")
+            return False
+        self._origin = Origin(verdict.role, hello.instance, verdict.child)
+        self._admission.deadline = math.inf
+        desk.hub.unsubscribe(self._outbox)
+        self._outbox.restart("full")
+        welcome = Welcome(
+            PROTOCOL,
+            desk.name,
+            desk.incarnation,
+            desk.hub.head,
+            desk.status(),
+            verdict.role,
+            desk.confinement,
+            resumed=False,
+            features=FEATURES,
+        )
+        self._outbox.reply(welcome, id)
+        # A child reports upward; what its parent does is not its to watch.
+        if hello.subscribe is not Subscribe.NONE and verdict.child is None:
+            if hello.subscribe is Subscribe.SNAPSHOT or hello.resume is not None:
+                self._outbox.show_snapshot()
+            desk.hub.subscribe(self._outbox)
+        return True
+
+    # Methods.
+
+    def _method(self, said: MethodFrame, origin: Origin) -> None:
+        """Pass a method on, unless it was asked before or may not be asked here."""
+        refusal = forbids(origin, said.method)
+        if refusal is not None:
+            self._outbox.reply(Error(ErrorCode.FORBIDDEN, refusal), said.id)
+            return
+        if self._pending >= _PENDING:
+            self._outbox.reply(Error(ErrorCode.LIMIT_EXCEEDED, f"{_PENDING} methods wait for their answers already"), said.id)
+            return
+        answer = self._answer(said.id)
+        if said.id is None or origin.plain:
+            self._submit(said, origin, _once(answer))
+            return
+        receipts, key = self._house.receipts, (origin.role, origin.child, origin.instance, said.id)
+        if receipts.open(key, answer):
+            self._submit(said, origin, lambda event: receipts.settle(key, event))
+
+    def _submit(self, said: MethodFrame, origin: Origin, answer: Callable[[Event], None]) -> None:
+        try:
+            self._desk.submit(Ask(said.method, said.run, origin, answer))
+        except Exception:  # noqa: BLE001 - every method is answered
+            _log.exception("the pod failed at a method")
+            answer(Error(ErrorCode.INTERNAL, "the pod failed at this method"))
+
+    def _answer(self, id: str | None) -> Callable[[Event], None]:
+        self._pending += 1
+
+        def answer(event: Event) -> None:
+            self._pending -= 1
+            # Who gave no id hears of refusals only: `accepted` would mean nothing to it.
+            if id is not None or not isinstance(event, Accepted):
+                self._outbox.reply(event, id)
+
+        return answer
+
+
+def _once(answer: Callable[[Event], None]) -> Callable[[Event], None]:
+    answered = False
+
+    def once(event: Event) -> None:
+        nonlocal answered
+        if answered:
+            _log.error("a method was answered twice; the second answer was dropped")
+            return
+        answered = True
+        answer(event)
+
+    return once
+
+
+def _is_text(frame: bytes) -> bool:
+    try:
+        frame.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

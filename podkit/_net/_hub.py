@@ -1,0 +1,155 @@
+"""The one place where a pod's events get their number and go out to everybody who listens."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from podkit.errors import LocalProtocolError
+from podkit.protocol import Alert, AlertLevel, AlertSource, Shutdown, encode_event, project_a, project_b
+
+from ._view import View
+
+if TYPE_CHECKING:
+    from podkit.logic import Limits
+    from podkit.protocol import Event
+
+    from ._desk import Desk
+
+_log = logging.getLogger("podkit.hub")
+
+Lens: TypeAlias = Literal["full", "A", "B"]
+"""How much of the vocabulary a connection sees: all of it, or what clients of one generation know."""
+
+
+class Record:
+    """One published event and its number. It is encoded when the first connection needs it, once for all of them."""
+
+    event: Event
+    seq: int
+
+    __slots__ = ("_frames", "event", "seq")
+
+    def __init__(self, seq: int, event: Event) -> None:
+        self.seq, self.event = seq, event
+        self._frames: dict[Lens, bytes | None] = {}
+
+    def __repr__(self) -> str:
+        return f"<Record {self.seq} {type(self.event).__name__}>"
+
+    def frame(self, lens: Lens) -> bytes | None:
+        """The event as bytes, None when this lens does not show it."""
+        try:
+            return self._frames[lens]
+        except KeyError:
+            frame = self._frames[lens] = self._encode(lens)
+            return frame
+
+    def _encode(self, lens: Lens) -> bytes | None:
+        event = self.event if lens == "full" else project(self.event, lens)
+        if event is None:
+            return None
+        if event is self.event and lens != "full":
+            return self.frame("full")
+        try:
+            return encode_event(event, seq=self.seq)
+        except LocalProtocolError as error:
+            # The number is given away already: something has to stand there, or every reader would see a gap.
+            _log.error("event %d cannot be said on the wire: %s", self.seq, error)
+            stand_in = Alert(AlertLevel.ERROR, AlertSource.POD, f"an event could not be encoded: {type(event).__name__}", 0)
+            shown = stand_in if lens == "full" else project(stand_in, lens)
+            return None if shown is None else encode_event(shown, seq=self.seq)
+
+
+def project(event: Event, lens: Lens) -> Event | None:
+    """What a connection with this lens is shown instead of `event`; None for nothing at all."""
+    if lens == "full":
+        return event
+    return project_b(event) if lens == "B" else project_a(event)
+
+
+class Subscriber(Protocol):
+    """Who is handed every record. Neither call may wait; what raises is dropped from the round."""
+
+    def offer(self, record: Record) -> None: ...
+    def hub_closed(self) -> None: ...
+
+
+class Hub:
+    """One ordered stream of events.
+
+    `seq` is the number of the last event, 0 before the first; `alerts` holds the last alerts, oldest first. Nothing a
+    subscriber does makes `publish` wait or fail. A `Shutdown` is the last event of a pod: nobody misses it, however far behind, and
+    who subscribes after it is handed it too.
+    """
+
+    seq: int
+    closed: bool
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.seq = 0
+        self.alerts: deque[Alert] = deque(maxlen=limits.alerts)
+        self.closed = False
+        self._final: Record | None = None
+        self._subscribers: dict[Subscriber, None] = {}
+        self._round: tuple[Subscriber, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Hub at {self.seq} with {len(self._subscribers)} subscribers{', closed' if self.closed else ''}>"
+
+    def publish(self, event: Event) -> int:
+        """Give `event` the next number and hand it to every subscriber; return the number. After `close` nothing happens."""
+        if self.closed:
+            return self.seq
+        self.seq += 1
+        if type(event) is Alert:
+            self.alerts.append(event)
+        record = Record(self.seq, event)
+        if type(event) is Shutdown:
+            self._final = record
+        for subscriber in self._round:
+            try:
+                subscriber.offer(record)
+            except Exception:  # noqa: BLE001 - a subscriber never breaks the pod
+                _log.exception("a subscriber failed and was dropped")
+                self.unsubscribe(subscriber)
+        return self.seq
+
+    @property
+    def head(self) -> int:
+        """The number of a snapshot taken now: that of the last event, but for a `Shutdown`, which no snapshot shows."""
+        return self.seq - 1 if self._final is not None and self._final.seq == self.seq else self.seq
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Hand every event from the next one on to `subscriber`. Subscribing twice is subscribing once."""
+        if subscriber in self._subscribers:
+            return
+        if not self.closed:
+            self._subscribers[subscriber] = None
+            self._round = tuple(self._subscribers)
+        if self._final is not None:
+            subscriber.offer(self._final)
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Hand it nothing more. Unknown subscribers are ignored."""
+        if self._subscribers.pop(subscriber, self) is None:
+            self._round = tuple(self._subscribers)
+
+    def open_view(self, desk: Desk) -> View:
+        """A view from inside this program: a snapshot as of now, then every event once, in order."""
+        view = View(self, desk)
+        self.subscribe(view)
+        if self.closed:
+            view.hub_closed()
+        return view
+
+    def close(self) -> None:
+        """No more events. Views end after what they still hold; connections are ended by their server."""
+        if self.closed:
+            return
+        self.closed = True
+        leaving, self._subscribers, self._round = self._round, {}, ()
+        for subscriber in leaving:
+            subscriber.hub_closed()

@@ -1,0 +1,154 @@
+"""A client's connection: what goes out in order, what comes in, and who waits for which reply."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from podkit.errors import LocalProtocolError, PodUnreachableError, ProtocolError
+from podkit.protocol import encode_method, read_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podkit.protocol import Event, EventFrame, Method
+
+_log = logging.getLogger("podkit.client")
+
+_LAST_WORDS = 5.0  # seconds in which a pod that reads no more is still listened to
+
+
+class Link:
+    """One channel to a pod. `read` and `write` are its two tasks; `heard` is called with every event that is no reply.
+
+    Only the writing task touches the channel's sending side, so a caller that gives up leaves no half line behind. `ended` is None
+    while the connection stands, then why it does not.
+    """
+
+    def __init__(
+        self, channel: trio.abc.Channel[bytes], address: str, heard: Callable[[EventFrame], None], *, prefix: str = ""
+    ) -> None:
+        self.ended: str | None = None
+        self._channel, self._address, self._heard = channel, address, heard
+        self._prefix, self._ids = prefix, count(1)
+        self._waiting: dict[str, Callable[[Event | None], None]] = {}
+        self._out: deque[tuple[str, bytes]] = deque()
+        self._writer = trio.lowlevel.ParkingLot()
+        self._reading = trio.CancelScope()
+        self._closing: list[Callable[[], None]] = []
+
+    def __repr__(self) -> str:
+        return f"<Link to {self._address}, {self.ended or 'open'}, {len(self._waiting)} waiting>"
+
+    def post(self, method: Method, then: Callable[[Event | None], None], *, run: int | None = None, id: str | None = None) -> str:
+        """Queue a method. `then` is called once with its reply, or with None when the connection ended first.
+
+        Returns the id it is sent under. Raises `PodUnreachableError` when the connection has ended, `LocalProtocolError` for what
+        cannot be said.
+        """
+        if self.ended is not None:
+            raise PodUnreachableError(self._address, self.ended)
+        name = id if id is not None else f"{self._prefix}{next(self._ids)}"
+        if name in self._waiting:
+            raise LocalProtocolError(f"a method with the id {name} is under way on this connection")
+        frame = encode_method(method, id=name, run=run)
+        self._waiting[name] = then
+        self._out.append((name, frame))
+        self._writer.unpark()
+        return name
+
+    async def ask(self, method: Method, *, run: int | None = None, id: str | None = None) -> Event:
+        """Send a method and return its reply. When cancelled, the reply is dropped, and the method too if it was not sent yet."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        answered = trio.Event()
+        replies: list[Event | None] = []
+
+        def then(reply: Event | None) -> None:
+            replies.append(reply)
+            answered.set()
+
+        name = self.post(method, then, run=run, id=id)
+        try:
+            await answered.wait()
+        finally:
+            self.forget(name, then)
+        reply = replies[0]
+        if reply is None:
+            raise PodUnreachableError(self._address, self.ended or "the connection ended")
+        return reply
+
+    def forget(self, name: str, then: Callable[[Event | None], None]) -> None:
+        """Nobody waits for that reply any more."""
+        if self._waiting.get(name) is then:
+            del self._waiting[name]
+            self._out = deque(item for item in self._out if item[0] != name)
+
+    def on_end(self, then: Callable[[], None]) -> None:
+        """Call `then` when the connection ends."""
+        self._closing.append(then)
+
+    def end(self, reason: str) -> None:
+        """The connection is over; everybody who waits is told. Only the first reason counts."""
+        if self.ended is not None:
+            return
+        self.ended = reason
+        waiting, self._waiting = self._waiting, {}
+        for then in waiting.values():
+            then(None)
+        for told in self._closing:
+            told()
+        self._writer.unpark_all()
+        self._reading.cancel()
+
+    async def read(self) -> None:
+        """Hand out what comes in until the connection ends."""
+        receive_many: Callable[[], Any] | None = getattr(self._channel, "receive_many", None)
+        reason = "the pod reads no more"
+        try:
+            with self._reading:
+                while True:
+                    frames = [await self._channel.receive()] if receive_many is None else await receive_many()
+                    for frame in frames:
+                        if not frame.isspace():
+                            self._frame(frame)
+        except trio.EndOfChannel:
+            reason = "the pod closed the connection"
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            reason = "the connection was lost"
+        except ProtocolError as error:
+            reason = f"the pod does not speak the protocol: {error}"
+        except Exception as error:  # noqa: BLE001 - becomes the reason why the connection ended
+            _log.exception("reading from a pod failed")
+            reason = f"reading failed: {error!r}"
+        finally:
+            self.end(reason)
+
+    async def write(self) -> None:
+        """Send what is queued until the connection ends."""
+        try:
+            while self.ended is None:
+                if not self._out:
+                    await self._writer.park()
+                    continue
+                _name, frame = self._out.popleft()
+                await self._channel.send(frame)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            # What the pod said before it stopped reading is still on its way to us.
+            self._reading.deadline = trio.current_time() + _LAST_WORDS
+        except Exception as error:  # noqa: BLE001 - becomes the reason why the connection ended
+            _log.exception("writing to a pod failed")
+            self.end(f"writing failed: {error!r}")
+
+    def _frame(self, frame: bytes) -> None:
+        said = read_event(frame)
+        if said.re is None:
+            self._heard(said)
+            return
+        # A reply that nobody waits for belongs to somebody who gave up.
+        then = self._waiting.pop(said.re, None)
+        if then is not None:
+            then(said.event)

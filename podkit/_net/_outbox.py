@@ -1,0 +1,255 @@
+"""What waits to be written on one connection: replies and events in the order they happened, bounded in both."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+import trio
+
+from podkit.errors import LocalProtocolError
+from podkit.protocol import Error, ErrorCode, Lagged, Shutdown, encode_event
+
+from ._hub import Lens, Record, project
+from ._plan_snapshot import plan_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podkit.logic import Limits
+    from podkit.protocol import Event, Snapshot
+
+_log = logging.getLogger("podkit.server")
+
+_BATCH = 2**18  # bytes handed to the writer at once
+_UNSENT = 128  # replies a peer may leave unread before we read no more of its methods
+_UNSENT_BYTES = 2**22
+
+
+@attrs.frozen(eq=False)
+class _Reply:
+    frame: bytes
+
+
+@attrs.frozen(eq=False)
+class _Piece:
+    """A frame of the stream that is no event of the hub: an alert of the prelude, a part of a snapshot."""
+
+    frame: bytes
+
+
+@attrs.frozen(eq=False)
+class _Whole:
+    """A snapshot that the writer will turn into frames when it gets there."""
+
+    snapshot: Snapshot
+    seq: int
+
+
+_Item: TypeAlias = "_Reply | _Piece | _Whole | Record"
+
+
+class Outbox:
+    """The queue between a pod and one peer. Everybody puts things in without waiting; one writer takes them out.
+
+    Only events are ever dropped. When they are more than the limits allow, an admitted peer gets `lagged` and a fresh snapshot
+    once the writer gets there, and a plain one is cut off (`cut` is called). `fresh` takes a snapshot and its number.
+    Replies are bounded by not reading on while `crowded`.
+    """
+
+    def __init__(self, limits: Limits, *, lens: Lens, fresh: Callable[[], tuple[Snapshot, int]], cut: Callable[[], None]) -> None:
+        self.lens: Lens = lens
+        self.dead = False  # nothing will be written any more
+        self._limits, self._fresh, self._cut = limits, fresh, cut
+        self._items: deque[_Item] = deque()
+        self._events = self._event_bytes = 0
+        self._unsent = self._unsent_bytes = 0
+        self._taken = self._taken_bytes = 0  # of the replies, what the writer is busy with
+        self._overrun = False
+        self._missing: int | None = None
+        self._final: Record | None = None  # the end, when it came during an overrun
+        self._closing = False
+        self._parked = False
+        self._writer = trio.lowlevel.ParkingLot()
+        self._readers = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        state = "dead" if self.dead else "closing" if self._closing else "open"
+        return f"<Outbox {state}: {self._events} events, {self._unsent} replies unsent>"
+
+    # What is put in.
+
+    def reply(self, event: Event, re: str | None, *, lens: Lens | None = None) -> None:
+        """Queue a reply. What this peer's vocabulary has no word for is not sent."""
+        if self.dead:
+            return
+        said = project(event, lens or self.lens)
+        if said is None:
+            return
+        try:
+            frame = encode_event(said, re=re)
+        except LocalProtocolError as error:
+            _log.error("a reply cannot be said on the wire: %s", error)
+            frame = encode_event(Error(ErrorCode.INTERNAL, "the answer could not be encoded"), re=re)
+        self._items.append(_Reply(frame))
+        self._unsent += 1
+        self._unsent_bytes += len(frame)
+        self._wake()
+
+    def show(self, event: Event) -> None:
+        """Queue something of the prelude: a snapshot as of now, or an alert from before."""
+        said = project(event, self.lens)
+        if said is not None and not self.dead:
+            self._items.append(_Piece(encode_event(said)))
+            self._wake()
+
+    def show_snapshot(self) -> None:
+        """Queue a snapshot as of now."""
+        self._items.append(_Whole(*self._fresh()))
+        self._wake()
+
+    def offer(self, record: Record) -> None:
+        """The hub's side: one event. Never waits."""
+        if self.dead:
+            return
+        last = isinstance(record.event, Shutdown)
+        if self._overrun:
+            self._final = record if last else self._final
+            return
+        frame = record.frame(self.lens)
+        if frame is None:
+            return
+        if (
+            self._events
+            and not last
+            and (self._events >= self._limits.outbox_events or self._event_bytes + len(frame) > self._limits.outbox_bytes)
+        ):
+            self._overflow()
+            return
+        self._items.append(record)
+        self._events += 1
+        self._event_bytes += len(frame)
+        self._wake()
+
+    def hub_closed(self) -> None:
+        """The hub's side: no more events. What is queued still goes out."""
+
+    def restart(self, lens: Lens) -> None:
+        """Forget the stream so far: the peer subscribes anew. Replies stay."""
+        self._forget_stream((_Reply,))
+        self._overrun, self._missing, self._final = False, None, None
+        self.lens = lens
+
+    # What is taken out.
+
+    @property
+    def done(self) -> bool:
+        """Nothing is left to write, and nothing more will come."""
+        return self.dead or (self._closing and not self._items and not self._overrun)
+
+    def take(self) -> list[bytes]:
+        """The next frames to write, about 256 KiB of them; what was taken before counts as written."""
+        self._unsent -= self._taken
+        self._unsent_bytes -= self._taken_bytes
+        self._taken = self._taken_bytes = 0
+        if not self.crowded:
+            self._readers.unpark_all()
+        frames: list[bytes] = []
+        size = 0
+        while size < _BATCH and not self.dead:
+            if not self._items:
+                if not self._overrun:
+                    break
+                self._catch_up()
+            frame = self._pop()
+            if frame is not None:
+                frames.append(frame)
+                size += len(frame)
+        return frames
+
+    async def wait(self) -> None:
+        """Return when there may be something to take, or nothing more will come. One writer at a time."""
+        while not (self._items or self._overrun or self._closing or self.dead):
+            self._parked = True
+            await self._writer.park()
+
+    # Ends.
+
+    @property
+    def crowded(self) -> bool:
+        """The peer leaves too many replies unread."""
+        return self._unsent >= _UNSENT or self._unsent_bytes >= _UNSENT_BYTES
+
+    async def room(self) -> None:
+        """Wait until the peer has read some of its replies, or is known not to read any more."""
+        while self.crowded and not self.dead:
+            await self._readers.park()
+
+    def finish(self) -> None:
+        """Write what is queued, then stop."""
+        self._closing = True
+        self._wake()
+
+    def kill(self) -> None:
+        """The peer takes nothing any more: drop everything, now and later."""
+        self.dead = True
+        self._items.clear()
+        self._overrun = False
+        self._wake()
+        self._readers.unpark_all()
+
+    def _wake(self) -> None:
+        if self._parked:
+            self._parked = False
+            self._writer.unpark_all()
+
+    def _overflow(self) -> None:
+        if self.lens != "full":
+            _log.info("a plain connection fell behind and is cut off")
+            self.kill()
+            self._cut()
+            return
+        unread = any(isinstance(item, _Whole) for item in self._items)
+        first = next(item.seq for item in self._items if isinstance(item, Record))
+        # A snapshot that was not sent yet is replaced by a newer one, and then nothing is missing.
+        self._missing = None if unread else first
+        self._forget_stream((_Reply, _Piece))
+        self._overrun = True
+
+    def _forget_stream(self, kept: tuple[type, ...]) -> None:
+        self._items = deque(item for item in self._items if isinstance(item, kept))
+        self._events = self._event_bytes = 0
+
+    def _catch_up(self) -> None:
+        """All replies are out: say what is missing, and how things stand now."""
+        snapshot, seq = self._fresh()
+        self._overrun = False
+        if self._missing is not None:
+            self._items.append(_Piece(encode_event(Lagged(self._missing, seq))))
+        self._items.append(_Whole(snapshot, seq))
+        if self._final is not None:
+            self.offer(self._final)
+
+    def _pop(self) -> bytes | None:
+        item = self._items.popleft()
+        if isinstance(item, Record):
+            frame = item.frame(self.lens)
+            self._events -= 1
+            self._event_bytes -= len(frame or b"")
+            return frame
+        if isinstance(item, _Whole):
+            frames = self._frames_of(item)
+            self._items.extendleft(_Piece(frame) for frame in reversed(frames))
+            return None
+        if isinstance(item, _Reply):
+            self._taken += 1
+            self._taken_bytes += len(item.frame)
+        return item.frame
+
+    def _frames_of(self, item: _Whole) -> list[bytes]:
+        if self.lens == "full":
+            return plan_snapshot(item.snapshot, item.seq)
+        said = project(item.snapshot, self.lens)
+        return [] if said is None else [encode_event(said, seq=item.seq)]

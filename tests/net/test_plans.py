@@ -1,0 +1,274 @@
+"""What is decided without a connection: snapshots in pieces, who may say what, what came of a run, receipts."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from podkit._net import Origin, Receipts
+from podkit._net._inbox import Inbox
+from podkit._net._plan_admission import Admitted, Refused, forbids, judge_hello
+from podkit._net._plan_outcome import Tally
+from podkit._net._plan_snapshot import Assembly, plan_snapshot
+from podkit.protocol import (
+    Accepted,
+    BirthCredential,
+    Cancel,
+    ErrorCode,
+    EventFrame,
+    Greeting,
+    Hello,
+    Lagged,
+    Notify,
+    PodEventMethod,
+    PodTurnEnded,
+    Returned,
+    Role,
+    Run,
+    RunEnd,
+    RunResult,
+    Shutdown,
+    Snapshot,
+    Status,
+    StatusEvent,
+    TextDelta,
+    TextDone,
+    Usage,
+    decode_event,
+    read_event,
+)
+
+GREETING = Greeting("p", "/", "x", "y", "z", ())
+CHILD = BirthCredential("kid", "i1", "secret")
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.text(max_size=60), max_size=60), st.integers(40, 600), st.sampled_from(list(Status)))
+def test_a_snapshot_in_pieces_is_the_same_snapshot(texts, whole, status):
+    snapshot = Snapshot(tuple({"text": text} for text in texts), GREETING, status=status, in_flight={"a": 1})
+    frames = plan_snapshot(snapshot, 7, whole=whole)
+    if len(frames) == 1:
+        assert read_event(frames[0]) == EventFrame(snapshot, None, 7)
+        assert len(frames[0]) <= whole
+        return
+    assembly = Assembly()
+    begin, *chunks, end = (decode_event(frame) for frame in frames)
+    assembly.begin(begin)
+    for chunk, frame in zip(chunks, frames[1:-1], strict=True):
+        assert len(frame) <= 2 * whole or len(chunk.entries) == 1
+        assembly.chunk(chunk)
+    assert assembly.end(end) == (snapshot, 7)
+
+
+def test_a_snapshot_is_cut_into_as_many_pieces_as_its_length_asks_for():
+    snapshot = Snapshot(tuple("x" * 1000 for _ in range(100)), GREETING)
+    assert 10 <= len(plan_snapshot(snapshot, 1, whole=10_000)) <= 16
+
+
+def _judge(key="k", now=None, **changes):
+    said = {"protocol": (1,), "client": "c", "instance": "i", "key": "k"} | changes
+    hello = Hello(said.pop("protocol"), said.pop("client"), said.pop("instance"), **said)
+    return judge_hello(hello, key=key, admits_birth=lambda credential: credential == CHILD, now=now)
+
+
+@pytest.mark.parametrize(
+    ("options", "verdict"),
+    [
+        ({}, Admitted(Role.CLIENT)),
+        ({"protocol": (3, 1)}, Admitted(Role.CLIENT)),
+        ({"key": None}, Admitted(Role.CLIENT)),
+        ({"birth": CHILD}, Admitted(Role.CHILD, ("kid", "i1"))),
+        ({"now": Origin(Role.WATCHER, plain=True)}, Admitted(Role.CLIENT)),
+        ({"now": Origin(Role.CLIENT, "i")}, Admitted(Role.CLIENT)),
+    ],
+)
+def test_who_is_let_in(options, verdict):
+    assert _judge(**options) == verdict
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"protocol": ()}, ErrorCode.UNSUPPORTED_PROTOCOL),
+        ({"protocol": (2,)}, ErrorCode.UNSUPPORTED_PROTOCOL),
+        ({"instance": "x" * 257}, ErrorCode.INVALID_REQUEST),
+        ({"client": "x" * 257}, ErrorCode.INVALID_REQUEST),
+        ({"now": Origin(Role.CHILD, "i", ("kid", "i1"))}, ErrorCode.FORBIDDEN),
+    ],
+)
+def test_who_is_not_let_in(options, code):
+    verdict = _judge(**options)
+    assert isinstance(verdict, Refused)
+    assert verdict.code is code
+
+
+def test_a_key_that_was_not_shown_or_differs_is_forbidden():
+    for shown in (None, "", "K", "kk", "\u00e9", "\ud800"):
+        hello = Hello((1,), "c", "i", key=shown)
+        assert isinstance(judge_hello(hello, key="k", admits_birth=lambda _: False), Refused), shown
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("method", [Run("x"), Cancel(), Notify("x"), PodEventMethod(PodTurnEnded("kid"))])
+def test_only_a_child_reports_and_only_a_client_commands(role, method):
+    child = ("kid", "i1") if role is Role.CHILD else None
+    allowed = forbids(Origin(role, "i", child), method) is None
+    if isinstance(method, PodEventMethod):
+        assert allowed == (role is Role.CHILD)
+    else:
+        assert allowed == (role is Role.CLIENT or (role is Role.CHILD and isinstance(method, Notify)))
+
+
+# Receipts.
+
+
+def test_answered_receipts_are_bounded_and_the_oldest_go_first():
+    receipts, ran = Receipts(3), []
+
+    def ask(name):
+        if receipts.open((name,), lambda event: None):
+            ran.append(name)
+            receipts.settle((name,), Accepted())
+
+    for name in "abc":
+        ask(name)
+    ask("a")
+    ask("d")
+    assert len(receipts) == 3
+    ran.clear()
+    for name in "acd":
+        ask(name)
+    assert ran == []
+    ask("b")
+    assert ran == ["b"]
+    assert "3 answered" in repr(receipts)
+
+
+def test_open_receipts_are_never_forgotten():
+    receipts, answers = Receipts(1), []
+    for number in range(5):
+        assert receipts.open((number,), answers.append)
+    for number in range(5):
+        assert not receipts.open((number,), answers.append)
+        receipts.settle((number,), Accepted(run=number))
+    assert answers == [Accepted(run=number) for number in range(5) for _ in range(2)]
+
+
+# What came of a run.
+
+
+def _entry(kind, run=1, **rest):
+    return {"kind": kind, "ts": 0, "run": run, **rest}
+
+
+def _message(text, role="assistant", kind="text", run=1):
+    return _entry("assistant_item", run, item={"kind": "message", "role": role, "content": [{"kind": kind, "text": text}]})
+
+
+def test_a_tally_starts_over_from_a_snapshot():
+    tally = Tally(1)
+    tally.see(TextDone("lost and in the log", run=1))
+    entries = (
+        _message("one"),
+        _message("other run", run=2),
+        _message("user", role="user"),
+        _message("no", kind="refusal"),
+        _entry("assistant_item", item="junk"),
+        _entry("assistant_item", item={"kind": "message", "role": "assistant", "content": "junk"}),
+        _entry("assistant_item", item={"kind": "reasoning", "text": "hm"}),
+        _entry("llm_usage", input_total_tokens=5, output_tokens=None, cache_read_tokens=True),
+        _entry("new_kind"),
+        "junk",
+    )
+    tally.see(Snapshot(entries, GREETING, status=Status.RUNNING))
+    tally.see(TextDone("two", run=1))
+    tally.see(TextDone("not ours", run=2))
+    tally.see(Usage(input_tokens=1, output_tokens=2, run=1))
+    assert (tally.end, tally.gone, tally.text) == (None, False, "one\n\ntwo")
+    assert tally.usage == Usage(input_tokens=6, output_tokens=2, run=1)
+    tally.see(RunEnd(RunResult.FINISHED, run=1))
+    assert tally.end == RunEnd(RunResult.FINISHED, run=1)
+
+
+def test_states_say_nothing_before_the_first_snapshot():
+    tally = Tally(5)
+    tally.see(RunEnd(RunResult.FINISHED, run=4))
+    tally.see(StatusEvent(Status.IDLE))
+    assert not tally.gone
+    tally.see(RunEnd(RunResult.FINISHED, run=6))
+    assert tally.gone
+
+
+def test_a_state_after_the_end_does_not_undo_it():
+    tally = Tally(1)
+    tally.see(Snapshot((_entry("run_completed", result="from_the_future"),), GREETING))
+    assert not tally.gone
+    assert tally.end is not None
+    assert tally.end.result == "from_the_future"
+
+
+# The inbox.
+
+
+def test_nothing_is_kept_before_the_subscription_starts():
+    inbox = Inbox(10)
+    inbox.put(EventFrame(TextDelta("early"), None, 1))
+    inbox.put(EventFrame(Shutdown(), None, 2))
+    assert inbox.shutdown == (Shutdown(), 2)
+    inbox.restart()
+    assert inbox.take() is None
+    assert inbox.shutdown is None
+
+
+def test_what_has_no_number_survives_an_overrun():
+    inbox = Inbox(4)
+    inbox.restart()
+    for number in range(1, 4):
+        inbox.put(EventFrame(TextDelta(str(number)), None, number))
+    inbox.put(EventFrame(Returned("n1", "gone"), None, None))
+    inbox.put(EventFrame(TextDelta("4"), None, 4))
+    inbox.put(EventFrame(Returned("n2", "gone"), None, None))
+    inbox.put(EventFrame(TextDelta("5"), None, 5))
+    assert inbox.overrun
+    assert [inbox.take(), inbox.take(), inbox.take()] == [(Returned("n1", "gone"), None), (Returned("n2", "gone"), None), None]
+    assert inbox.recover(fresh=True) == (1, 5)
+    inbox.skip()
+    for number in range(6, 9):
+        inbox.put(EventFrame(TextDelta("between"), None, number))
+    assert inbox.missing == (6, 8)
+    inbox.restart()
+    assert (len(inbox), inbox.missing) == (0, None)
+
+
+def test_what_the_pod_said_was_missing_is_missing_too():
+    inbox = Inbox(2)
+    inbox.restart()
+    inbox.put(EventFrame(TextDelta("1"), None, 1))
+    inbox.put(EventFrame(Lagged(2, 50), None, None))
+    inbox.put(EventFrame(Snapshot((), GREETING), None, 50))
+    inbox.put(EventFrame(Lagged(51, 60), None, None))
+    assert inbox.recover(fresh=True) == (1, 60)
+
+
+def test_events_without_numbers_are_bounded_too():
+    inbox = Inbox(3)
+    inbox.restart()
+    for number in range(10):
+        inbox.put(EventFrame(Returned(str(number), "x"), None, None))
+    assert len(inbox) <= 3
+
+
+def test_entries_of_very_different_length_are_cut_finer():
+    snapshot = Snapshot((*("x" * 5000 for _ in range(9)), *("y" for _ in range(2000))), GREETING)
+    frames = plan_snapshot(snapshot, 1, whole=6000)
+    assert max(len(frame) for frame in frames) <= 12_000
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_an_unread_snapshot_that_is_not_replaced_leaves_something_missing(fresh):
+    inbox = Inbox(3)
+    inbox.restart()
+    inbox.put(EventFrame(Snapshot((), GREETING), None, 4))
+    for number in range(5, 9):
+        inbox.put(EventFrame(TextDelta("x"), None, number))
+    assert inbox.recover(fresh=fresh) == (None if fresh else (5, 8))
+    assert inbox.missing == ((5, 8) if fresh else None)
