@@ -1,0 +1,202 @@
+"""The actor: one pod's inbox. Inputs go through the table one after the other; each family of effects has one performer.
+
+Everything here is synchronous. A method, a finished turn, a timer and a notice are all just inputs, and what several parties see
+together happened together. Performing an effect may feed the next input; it waits its turn in the inbox.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from podkit.logic import (
+    Abandon,
+    Answer,
+    AskCancel,
+    AskNotify,
+    AskPause,
+    AskResume,
+    AskRun,
+    AskShutdown,
+    BackOff,
+    BackoffOver,
+    Commit,
+    CommitFailed,
+    Committed,
+    Cut,
+    EndRun,
+    Input,
+    Interrupt,
+    Leave,
+    Life,
+    NoticesSeen,
+    Phase,
+    Return,
+    Show,
+    Start,
+    step,
+)
+from podkit.protocol import (
+    Accepted,
+    Cancel,
+    Error,
+    ErrorCode,
+    Method,
+    Notify,
+    Pause,
+    Resume,
+    ShutdownMethod,
+    Status,
+    StatusEvent,
+)
+from podkit.protocol import Run as RunMethod
+
+from ._replies import Replies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podkit._net import Ask, Hub
+    from podkit.logic import Effect
+    from podkit.protocol import PodEvent
+
+    from ._notices import NoticeBox
+    from ._turn import Turn
+
+_log = logging.getLogger("podkit.actor")
+
+
+class Actor:
+    """Feeds the table and performs what it decides. `arm(seconds, then)` starts a timer, `leave()` begins the end,
+    `room` is how many notices may wait."""
+
+    life: Life
+    replies: Replies
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        notices: NoticeBox,
+        turn: Turn,
+        arm: Callable[[float, Callable[[], None]], None],
+        leave: Callable[[], None],
+        room: int,
+    ) -> None:
+        self.life = Life(room=room)
+        self.replies = Replies()
+        self._hub, self._notices, self._turn = hub, notices, turn
+        self._arm, self._leave = arm, leave
+        self._inbox: deque[Input] = deque()
+        self._busy = False
+
+    @property
+    def status(self) -> Status:
+        return self.life.phase.status
+
+    @property
+    def stopping(self) -> bool:
+        return self.life.phase in (Phase.STOPPING, Phase.STOPPED)
+
+    def submit(self, ask: Ask) -> None:
+        """Take in one method of the lifecycle. It is answered exactly once, now or later."""
+        method: Method = ask.method
+        match method:
+            case RunMethod():
+                self.feed(AskRun(self.replies.open(ask)))
+            case Notify(message=message, auto_run=wake):
+                self.note(ask, message, wake=wake)
+            case Resume():
+                self.feed(AskResume(self.replies.open(ask)))
+            case Cancel():
+                self.feed(AskCancel(self.replies.open(ask), run=ask.run))
+            case Pause():
+                self.feed(AskPause(self.replies.open(ask), run=ask.run))
+            case ShutdownMethod():
+                self.feed(AskShutdown(self.replies.open(ask)))
+            case _:
+                ask.answer(Error(ErrorCode.INVALID_REQUEST, "this pod does not know that method"))
+
+    def note(self, ask: Ask, message: str, *, wake: bool) -> None:
+        """Queue what somebody told us. Accepted means that it is in the log."""
+        notice = self._notices.draft(message, ask.origin, wake=wake)
+        token = self.replies.open(ask, notice=notice)
+        self.feed(AskNotify(token, notice=notice, wake=wake, client=ask.origin.child is None))
+
+    def hint(self, event: PodEvent, body: str, sender: str, *, wake: bool) -> None:
+        """Queue what happened to a child, in words that are safe to read, unless the pod is gone."""
+        if self.life.phase is Phase.STOPPED:
+            return
+        notice = self._notices.event(event, body, sender, wake=wake)
+        self._keep(notice)
+        self.feed(AskNotify(None, notice=notice, wake=wake, client=False))
+
+    def _keep(self, notice: str) -> None:
+        self._notices.keep(notice)
+        self._turn.queue(notice)
+
+    def feed(self, item: Input) -> None:
+        """Put an input into the inbox and work until the inbox is empty."""
+        self._inbox.append(item)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._inbox:
+                self.life, effects = step(self.life, self._inbox.popleft())
+                for effect in effects:
+                    self._contained(effect)
+        finally:
+            self._busy = False
+
+    def _contained(self, effect: Effect) -> None:
+        """Perform one effect. What goes wrong in it must not lose the others: the table has decided on all of them."""
+        try:
+            self._perform(effect)
+        except Exception:  # noqa: BLE001 - logged; what the table decided is done as far as it can be
+            _log.exception("%s could not be performed", type(effect).__name__)
+            if isinstance(effect, Commit):
+                self.feed(CommitFailed(effect.run))
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Answer():
+                self._answer(effect)
+            case Commit():
+                self._commit(effect)
+            case Start() | Interrupt() | Cut() | EndRun() | Abandon():
+                self._turn.perform(effect)
+            case Show(status=status):
+                self._hub.publish(StatusEvent(status, held=self.life.held))
+            case BackOff(token=token, seconds=seconds):
+                self._arm(seconds, lambda: self.feed(BackoffOver(token)))
+            case Return(notices=notices):
+                self._notices.give_back(notices)
+            case Leave():
+                self._leave()
+            case _:
+                _log.error("no performer for %r", effect)
+
+    def _answer(self, effect: Answer) -> None:
+        ask, notice = self.replies.close(effect.ask)
+        if ask is None:
+            return
+        if effect.accepted:
+            if notice is not None:
+                self._keep(notice)
+            if isinstance(ask.method, RunMethod | Resume) and effect.run is not None:
+                self._turn.started_by(effect.run, ask.origin)
+            ask.answer(Accepted(run=effect.run))
+            return
+        if notice is not None:
+            self._notices.drop(notice)
+        ask.answer(Error(effect.code or ErrorCode.INTERNAL, effect.message))
+
+    def _commit(self, effect: Commit) -> None:
+        asked = self.replies.peek(effect.ask) if effect.ask is not None else None
+        given = asked.method.input if asked is not None and isinstance(asked.method, RunMethod) else None
+        self._turn.prepare(effect, given)
+        if effect.ask is not None and effect.notices:
+            self.feed(NoticesSeen(effect.notices))
+        self.feed(Committed(effect.run))

@@ -1,0 +1,169 @@
+"""Becoming a child: in a program that a launcher started, or in a task of the parent's program."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import trio
+
+from podkit._os import own_process, read_all, say
+from podkit.errors import NotBornError
+from podkit.logic import Limits, decide_adopt
+from podkit.protocol import BirthCredential
+
+from ._authority import Authority
+from ._birth import take_birth_descriptor
+from ._house import House
+from ._open import control_dirs
+from ._place import Place
+from ._plan_document import MAX_DOCUMENT, Document, decode_document
+from ._pod import Pod, Setting
+from ._upward import Upward
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from podkit.abc import Lease, Registry, Tool, Transport, Worker
+
+    from ._birth import Birth
+
+
+async def adopt_pod(worker: Worker, *, transport: Transport, registry: Registry | None = None, tools: Sequence[Tool] = ()) -> None:
+    """Be the child that a launcher started this program for, and return when it has been stopped.
+
+    The birth is read from the inherited descriptor, once. `registry` None: opened from the birth's locator. The parent's death is
+    a stop, unless the parent chose `on_parent_death="keep"`; SIGTERM is one too. Raises `NotBornError` when nobody started us,
+    `AdoptionRefusedError` when the reservation is gone, taken or not ours. What the child held comes back when this program ends.
+    """
+    fd = take_birth_descriptor()
+    if fd is None:
+        raise NotBornError
+    document = decode_document(await _read(fd))
+    if registry is None:
+        from podkit._store import open_registry  # late: FileRegistry needs portalocker, which costs 50 ms of import
+
+        registry = open_registry(document.locator)
+    if document.lease_fd is None or document.listener_fd is None:
+        raise NotBornError(reason="the birth document names no descriptors")
+    lease = registry.lease_from_fd(f"{document.name}.{document.incarnation}", document.lease_fd)
+    from_fd = getattr(transport, "from_fd", None)
+    if from_fd is None:
+        raise NotBornError(reason=f"{type(transport).__name__} cannot take over an inherited listener")
+    listener = from_fd(document.listener_fd, document.address)
+    house = await _house(document, worker, transport, registry, tools, lease, listener, Limits(), own=own_process())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(house.live)
+        nursery.start_soon(_heed_signals, house)
+        _say_ready(document)
+        await _until_stopped(house, document, registry)
+        nursery.cancel_scope.cancel()
+
+
+async def adopt_in_task(birth: Birth, worker: Worker, *, tools: Sequence[Tool]) -> None:
+    """The same, for a child that is a task of this program."""
+    parent = birth.parent
+    registry = parent.authority.registry
+    house = await _house(
+        birth.document, worker, parent.transport, registry, tools, birth.lease, birth.listener, parent.limits, own=None
+    )
+    if birth.process is not None:
+        birth.process.house = house.scope
+    async with trio.open_nursery() as nursery:
+        await nursery.start(house.live)
+        birth.ready.set()
+        await _until_stopped(house, birth.document, registry)
+
+
+async def _until_stopped(house: House, document: Document, registry: Registry) -> None:
+    """Return when the pod is gone. A cancellation from outside and the parent's death are asked for in order first."""
+    async with trio.open_nursery() as nursery:
+        if document.on_parent_death == "stop":
+            nursery.start_soon(_heed_parent, house, document, registry)
+        try:
+            await house.pod.stopped()
+        finally:
+            house.ask_to_end()
+            with trio.CancelScope(shield=True):
+                await house.pod.stopped()
+        nursery.cancel_scope.cancel()
+
+
+async def _heed_parent(house: House, document: Document, registry: Registry) -> None:
+    await registry.gone(_parent_key(document))
+    house.ask_to_end()
+
+
+async def _heed_signals(house: House) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            house.ask_to_end()
+
+
+async def _house(
+    document: Document,
+    worker: Worker,
+    transport: Transport,
+    registry: Registry,
+    tools: Sequence[Tool],
+    lease: Lease,
+    listener: trio.abc.Listener[trio.abc.Channel[bytes]],
+    limits: Limits,
+    *,
+    own: tuple[int, int] | None,
+) -> House:
+    # A child that is a task has no process of its own that anybody might signal.
+    pid, started = (None, None) if own is None else own
+    table = await registry.transact(
+        lambda table: decide_adopt(
+            table,
+            name=document.name,
+            incarnation=document.incarnation,
+            secret=document.secret,
+            pid=pid,
+            started=started,
+            address=document.address,
+        )
+    )
+    place = Place(document.run_dir)
+    authority = Authority(registry, table, table[document.incarnation], control=control_dirs(registry, place))
+    credential = BirthCredential(document.name, document.incarnation, document.secret)
+    setting = Setting(
+        worker=worker,
+        tools=tools,
+        transport=transport,
+        place=place,
+        cwd=document.cwd,
+        limits=limits,
+        level=document.confinement,
+        address=document.address,
+        upward=Upward(document.parent_address, credential, transport),
+        parent_instance=document.parent_instance,
+    )
+    return House(
+        Pod(authority, setting),
+        lease=lease,
+        listener=listener,
+        key=transport.key(document.address),
+        own_program=own is not None,
+    )
+
+
+def _parent_key(document: Document) -> str:
+    return f"{document.parent}.{document.parent_incarnation}"
+
+
+async def _read(fd: int) -> bytes:
+    """The whole birth document. Its writer is our parent: when that dies, the pipe ends."""
+    try:
+        return await read_all(fd, MAX_DOCUMENT)
+    except OSError as error:
+        raise NotBornError(reason=f"PODKIT_BIRTH names a descriptor that cannot be read: {error}") from None
+
+
+def _say_ready(document: Document) -> None:
+    if document.ready_fd is not None:
+        say(document.ready_fd, b"\n")

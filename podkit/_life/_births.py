@@ -1,0 +1,318 @@
+"""Births: the steps of the birth plan performed in order, and undone in reverse when one fails or the caller is cancelled."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from podkit._net import connect
+from podkit._os import new_incarnation, new_secret
+from podkit.errors import (
+    DeliveryError,
+    LaunchFailedError,
+    NeverReadyError,
+    PodkitError,
+    SpawnError,
+    StaleIncarnationError,
+)
+from podkit.logic import BirthRequest, BirthStep, BirthUndo, decide_birth, plan_birth, secret_digest
+from podkit.protocol import PodScopeSubDelegated
+
+from ._birth import Birth
+from ._child import Child
+from ._deaths import take_back, watch_child
+from ._plan_document import Document
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from podkit.abc import Launcher, Lease, Process
+    from podkit.logic import Allocation, BirthPlan, Scope
+
+    from ._pod import Pod
+
+_log = logging.getLogger("podkit.births")
+_UNDO_SECONDS = 5.0
+_STATUS_SECONDS = 1.0
+
+
+async def spawn(
+    pod: Pod,
+    name: str,
+    *,
+    scope: Scope,
+    launcher: Launcher,
+    task: str | None,
+    grant: Scope | None,
+    cwd: str | None,
+    on_parent_death: str,
+    ready_timeout: float,
+) -> Child:
+    """See `Pod.spawn`. A birth is cancelled when its pod begins to stop."""
+    if on_parent_death not in ("stop", "keep"):
+        raise ValueError("on_parent_death is 'stop' or 'keep'")
+    if pod.actor.stopping:
+        raise SpawnError(name, "its parent is stopping")
+    request = BirthRequest(name=name, scope=scope, grant=grant, task=task, cwd=cwd)
+    plan = await _plan(pod, request)
+    with trio.CancelScope() as under_way:
+        pod.births.add(under_way)
+        try:
+            child = await _Delivery(pod, request, launcher, on_parent_death, ready_timeout).perform(plan)
+        finally:
+            pod.births.discard(under_way)
+    if under_way.cancelled_caught:
+        raise SpawnError(name, "its parent is stopping")
+    _announce(pod, child)
+    if BirthStep.DELIVER in plan.steps:
+        await _deliver(child, task or "", ready_timeout)
+    return child
+
+
+async def _plan(pod: Pod, request: BirthRequest) -> BirthPlan:
+    table = await pod.authority.refresh()
+    pod.authority.check_live()
+    return plan_birth(
+        request,
+        own_name=pod.name,
+        ancestors=tuple(row.name for row in table.ancestors(pod.incarnation)),
+        family=pod.children.family.living,
+        grant=pod.grant,
+        depth=table.depth(pod.incarnation),
+        limits=pod.limits,
+    )
+
+
+def _announce(pod: Pod, child: Child) -> None:
+    """Tell those above us what we handed on."""
+    if pod.setting.upward is None:
+        return
+    event_id = f"{child.incarnation}.delegated"
+    pod.setting.upward.tell(
+        PodScopeSubDelegated(pod.name, child.name, child.address, child.scope.allow, id=event_id, incarnation=pod.incarnation)
+    )
+
+
+async def _deliver(child: Child, task: str, seconds: float) -> None:
+    """Give the child its task. A caller that is cancelled meanwhile has a child at work, not one that waits for nobody."""
+    try:
+        with trio.fail_after(seconds, shield=True):
+            await child.run(task)
+    except (PodkitError, OSError, trio.TooSlowError) as error:
+        reason = str(error) or f"no answer in {seconds:.0f} s"
+        raise DeliveryError(child.name, f"lives, but did not accept its task: {reason}") from error
+
+
+class _Delivery:
+    """One attempt. `perform` returns the child, or has undone everything."""
+
+    def __init__(self, pod: Pod, request: BirthRequest, launcher: Launcher, on_parent_death: str, timeout: float) -> None:
+        self.pod, self.request, self.launcher = pod, request, launcher
+        self.on_parent_death, self.timeout = on_parent_death, timeout
+        self.incarnation, self.secret = new_incarnation(), new_secret()
+        self.instance = new_secret()[:32]
+        self.lease: Lease | None = None
+        self.birth: Birth | None = None
+        self.process: Process | None = None
+        self.row: Allocation | None = None
+        self.deadline: float | None = None
+
+    async def perform(self, plan: BirthPlan) -> Child:
+        """Do the steps in their order. The task is delivered by the caller: from RECORD on the child lives, whatever fails."""
+        done: set[BirthStep] = set()
+        began = trio.current_time()
+        perform: dict[BirthStep, Callable[[], Awaitable[None]]] = {
+            BirthStep.LEASE: self._take_lease,
+            BirthStep.RESERVE: self._reserve,  # REVOKE comes with it: the transaction takes the new table over at once
+            BirthStep.DRAIN: self._drain,
+            BirthStep.LISTEN: self._listen,
+            BirthStep.LAUNCH: self._launch,
+            BirthStep.READY: lambda: self._in_time(self._ready, began),
+            BirthStep.VERIFY: lambda: self._in_time(self._verify, began),
+        }
+        try:
+            for step in plan.steps:
+                if step is BirthStep.RECORD:
+                    break
+                done.add(step)  # also when it fails half way
+                if step in perform:
+                    await perform[step]()
+            return self._record()
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                for undo in plan.undo(done):
+                    await self._undo(undo)
+            raise
+
+    async def _take_lease(self) -> None:
+        self.lease = await self.pod.authority.registry.hold(f"{self.request.name}.{self.incarnation}")
+
+    async def _reserve(self) -> None:
+        pod = self.pod
+        table = await pod.authority.transact(
+            lambda table: decide_birth(
+                table,
+                parent=pod.incarnation,
+                parent_name=pod.name,
+                name=self.request.name,
+                incarnation=self.incarnation,
+                scope=self.request.scope,
+                grant=self.request.grant,
+                address=self._address(),
+                since=pod.setting.clock(),
+                run_dir=pod.place.run_dir,
+                secret_sha256=secret_digest(self.secret),
+                max_depth=pod.limits.depth,
+                max_rows=pod.limits.pods,
+            )
+        )
+        self.row = table.get(self.incarnation)
+        if self.row is None:
+            raise StaleIncarnationError(pod.name, pod.incarnation)
+
+    def _address(self) -> str:
+        return self.pod.transport.address(self.request.name, self.pod.place.run_dir)
+
+    async def _listen(self) -> None:
+        pod, name = self.pod, self.request.name
+        assert self.lease is not None
+        pod.place.make(name)
+        listener = await pod.transport.listen(self._address())
+        address = getattr(listener, "address", None) or self._address()
+        self.birth = Birth(pod, self._document(address), lease=self.lease, listener=listener, stderr=pod.place.stderr(name))
+
+    def _record(self) -> Child:
+        pod, row, birth = self.pod, self.row, self.birth
+        assert row is not None
+        assert birth is not None
+        child = Child(pod, row, address=birth.document.address, process=self.process, instance=self.instance)
+        pod.children.add(child)
+        pod.start_soon(watch_child, pod, child, row)
+        return child
+
+    def _document(self, address: str) -> Document:
+        pod = self.pod
+        return Document(
+            name=self.request.name,
+            incarnation=self.incarnation,
+            tree=pod.tree,
+            scope=self.request.scope,
+            grant=self.request.grant or self.request.scope,
+            parent=pod.name,
+            parent_incarnation=pod.incarnation,
+            parent_address=pod.address,
+            parent_instance=self.instance,
+            address=address,
+            run_dir=pod.place.run_dir,
+            locator=pod.authority.registry.locator or "",
+            cwd=self.request.cwd or pod.setting.cwd,
+            on_parent_death=self.on_parent_death,
+            confinement=pod.confinement,
+            secret=self.secret,
+        )
+
+    async def _drain(self) -> None:
+        """Wait until nothing of ours that began under the old scope is under way."""
+        gate = self.pod.authority.gate
+        with trio.move_on_after(self.timeout) as deadline:
+            async with gate.alone():
+                return
+        if deadline.cancelled_caught:
+            busy = ", ".join(gate.busy) or "an operation"
+            raise NeverReadyError(self.request.name, waited=self.timeout, blocked_by=busy)
+
+    async def _launch(self) -> None:
+        birth = self.birth
+        assert birth is not None
+        try:
+            self.process = await self.launcher.launch(birth)
+        except OSError as error:
+            raise LaunchFailedError(birth.name, f"could not be started: {error}") from error
+        birth.let_go()
+
+    async def _in_time(self, step: Callable[[Birth, Process], Awaitable[None]], began: float) -> None:
+        """Do one of the steps that wait for the child, within what is left of the time since `began`."""
+        birth, process = self.birth, self.process
+        assert birth is not None
+        assert process is not None
+        if self.deadline is None:
+            self.deadline = trio.current_time() + self.timeout
+        with trio.move_on_at(self.deadline) as limit:
+            await step(birth, process)
+        if limit.cancelled_caught:
+            waited = trio.current_time() - began
+            raise NeverReadyError(birth.name, waited=waited, stderr_tail=process.stderr_tail())
+
+    async def _ready(self, birth: Birth, process: Process) -> None:
+        """Wait until the child says that it is ready, or is over before."""
+        ready = False
+        async with trio.open_nursery() as nursery:
+
+            async def until_ready() -> None:
+                nonlocal ready
+                ready = await birth.wait_ready()
+                nursery.cancel_scope.cancel()
+
+            async def until_over() -> None:
+                await process.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(until_ready)
+            nursery.start_soon(until_over)
+            await birth.tell()
+        if not ready:
+            await self._ended_early(birth, process)
+
+    async def _ended_early(self, birth: Birth, process: Process) -> None:
+        status = None
+        with trio.move_on_after(_STATUS_SECONDS):
+            status = await process.wait()
+        raise LaunchFailedError(birth.name, "ended before it was ready", stderr_tail=process.stderr_tail(), status=status)
+
+    async def _verify(self, birth: Birth, process: Process) -> None:
+        """Readiness is a full handshake with the very pod that was born, not a connection that somebody accepts."""
+        try:
+            async with connect(
+                birth.document.address,
+                transport=self.pod.transport,
+                subscribe="none",
+                expect=(birth.name, birth.incarnation),
+            ):
+                await self.pod.authority.refresh()
+        except (PodkitError, OSError) as error:
+            reason = f"does not answer as itself: {error}"
+            raise LaunchFailedError(birth.name, reason, stderr_tail=process.stderr_tail()) from error
+
+    async def _undo(self, undo: BirthUndo) -> None:
+        """Take one step back. After all of them nothing is left: no process, no socket, no lease, no row, no directory."""
+        match undo:
+            case BirthUndo.END if self.process is not None:
+                self.process.kill()
+                with trio.move_on_after(_UNDO_SECONDS):
+                    await self.process.wait()
+            case BirthUndo.CLOSE if self.birth is not None:
+                await self.birth.abandon()
+            case BirthUndo.RELEASE if self.lease is not None and self.birth is None:
+                self.lease.release()
+                if self.row is None:
+                    await self.pod.authority.registry.forget(self.lease.key)
+            case BirthUndo.FREE if self.row is not None:
+                await self._free(self.row)
+            case _:  # nothing was done, or what comes back comes with another step
+                return
+
+    async def _free(self, row: Allocation) -> None:
+        with trio.move_on_after(_UNDO_SECONDS) as deadline:
+            await self.pod.authority.registry.gone(row.key)
+        if deadline.cancelled_caught:
+            _log.error("pod %s does not end; its scope stays taken until it does", row.name, extra={"incarnation": row.incarnation})
+            self.pod.start_soon(_free_later, self.pod, row)
+            return
+        await take_back(self.pod, row)
+
+
+async def _free_later(pod: Pod, row: Allocation) -> None:
+    await pod.authority.registry.gone(row.key)
+    await take_back(pod, row)

@@ -1,0 +1,103 @@
+"""A handle on a child: talk to it, stop it. It means one incarnation and never a successor of the same name."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+import podkit.abc as ports
+from podkit._net import Controls, connect
+from podkit._os import new_incarnation
+from podkit.protocol import Accepted, Event, Method, Resume, Run, RunEnd, Snapshot, Status
+
+from ._deaths import stop_child
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from podkit.abc import Process, StopReport
+    from podkit.logic import Allocation, Scope
+
+    from ._pod import Pod
+
+
+class Child(Controls, ports.Child):
+    """A child as its parent holds it. Made by `Pod.spawn`."""
+
+    name: str
+    incarnation: str
+    address: str
+    scope: Scope
+    key: str
+    gone: trio.Event
+    stopping: trio.Lock
+
+    def __init__(self, parent: Pod, row: Allocation, *, address: str, process: Process | None, instance: str) -> None:
+        self.name, self.incarnation, self.address, self.scope = row.name, row.incarnation, address, row.scope
+        self.key = row.key
+        self.process = process
+        self.gone = trio.Event()
+        self.stopping = trio.Lock()
+        self.report: StopReport | None = None
+        self._parent, self._instance = parent, instance
+        self._status = Status.IDLE
+
+    def __repr__(self) -> str:
+        state = "gone" if self.gone.is_set() else self._status.value
+        return f"<Child {self.name} {self.incarnation} {state} at {self.address}>"
+
+    @property
+    def parent(self) -> Pod:
+        """The pod that spawned it."""
+        return self._parent
+
+    @property
+    def status(self) -> Status:
+        return self._status
+
+    def hint(self, status: Status) -> None:
+        """What somebody says of its status."""
+        self._status = status
+
+    async def _send(self, method: Method, *, run: int | None = None) -> Event:
+        async with connect(
+            self.address,
+            transport=self._parent.transport,
+            subscribe="none",
+            # The child knows its parent by the first part, and reports the ends of runs that it started.
+            instance=f"{self._instance}.{new_incarnation()}",
+            expect=(self.name, self.incarnation),
+        ) as client:
+            reply = await client._send(method, run=run)
+        if isinstance(method, Run | Resume) and isinstance(reply, Accepted):
+            self._status = Status.RUNNING
+        return reply
+
+    @asynccontextmanager
+    async def _watch(self) -> AsyncIterator[trio.abc.ReceiveChannel[Event]]:
+        async with connect(self.address, transport=self._parent.transport, expect=(self.name, self.incarnation)) as client:
+            yield client
+
+    async def wait(self, run: int) -> RunEnd:
+        end = await super().wait(run)
+        self._status = Status.IDLE
+        return end
+
+    async def snapshot(self) -> Snapshot:
+        """Its log, greeting and status, as of now."""
+        async with self._watch() as events:
+            async for event in events:
+                if isinstance(event, Snapshot):
+                    self._status = event.status
+                    return event
+        raise AssertionError("a subscription starts with a snapshot")
+
+    async def stop(self, *, grace: float = 5.0) -> StopReport:
+        """Ask, terminate, kill, its children first. Returns when no process of it is left and its scope is back.
+
+        `grace` (seconds) is given to each of the three. Idempotent: stopping again returns the same report. Raises
+        `StopFailedError` when something is left; the record is kept and stopping can be tried again.
+        """
+        return await stop_child(self, grace=grace)

@@ -1,0 +1,66 @@
+"""The children of a pod that are alive: handles by name, and the family that decides what their reports mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from podkit.logic import ChildState, Family, FamilyEffect, apply_pod_event
+from podkit.protocol import PodErrored, PodScopeSubDelegated, PodTurnEnded, Status
+
+if TYPE_CHECKING:
+    from podkit.protocol import PodEvent
+
+    from ._child import Child
+
+_MAX_GRANDCHILDREN = 512
+
+
+class Children(Mapping[str, "Child"]):
+    """A read-only mapping from name to handle. It holds one incarnation a name: names are unique in a tree."""
+
+    family: Family
+
+    def __init__(self) -> None:
+        self.family = Family()
+        self.grandchildren: dict[str, PodScopeSubDelegated] = {}
+        self._handles: dict[str, Child] = {}
+
+    def __getitem__(self, name: str) -> Child:
+        return self._handles[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._handles)
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def __repr__(self) -> str:
+        return f"<Children {', '.join(self._handles) or 'none'}>"
+
+    def handles(self) -> tuple[Child, ...]:
+        """Those who are there right now."""
+        return tuple(self._handles.values())
+
+    def add(self, child: Child) -> None:
+        self.family = self.family.add(child.name, child.incarnation, child.scope, child.address, state=ChildState.LIVE)
+        self._handles[child.name] = child
+
+    def remove(self, child: Child) -> None:
+        """Forget this very child; a successor of the same name stays."""
+        self.family = self.family.remove(child.name, child.incarnation)
+        if self._handles.get(child.name) is child:
+            del self._handles[child.name]
+
+    def reported(self, event: PodEvent) -> tuple[FamilyEffect, ...]:
+        """Take in a report: what it says of a status is shown; what follows from it is for the caller to do."""
+        self.family, effects = apply_pod_event(self.family, event)
+        if effects and isinstance(event, PodTurnEnded | PodErrored):
+            child = self._handles.get(event.pod_name)
+            if child is not None:
+                child.hint(Status.IDLE)
+        if effects and isinstance(event, PodScopeSubDelegated):
+            self.grandchildren[event.sub_pod] = event
+            while len(self.grandchildren) > _MAX_GRANDCHILDREN:
+                del self.grandchildren[next(iter(self.grandchildren))]
+        return effects

@@ -1,0 +1,144 @@
+"""The house of a pod: every task of it lives here, shielded from whoever opened it, until the pod has ended in order."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from podkit._net import Server
+from podkit.errors import PodkitError, StopFailedError
+from podkit.logic import AskShutdown, decide_free
+from podkit.protocol import PodShutDown, Shutdown
+
+from ._deaths import end_rows
+
+if TYPE_CHECKING:
+    from podkit.abc import Lease
+
+    from ._child import Child
+    from ._pod import Pod
+
+_log = logging.getLogger("podkit.house")
+_RELEASE_SECONDS = 10.0
+
+
+class House:
+    """Runs a pod. The outside ends it through `ask_to_end`, the table through `Pod.leaving`; `scope.cancel()` is its death."""
+
+    def __init__(
+        self,
+        pod: Pod,
+        *,
+        lease: Lease,
+        listener: trio.abc.Listener[trio.abc.Channel[bytes]],
+        key: str | None,
+        own_program: bool = False,
+    ) -> None:
+        self.pod, self.scope = pod, trio.CancelScope(shield=True)
+        self._lease, self._listener, self._key = lease, listener, key
+        # In a program of its own the lease is left to the kernel, so that it is free exactly when the process is gone.
+        self._own_program = own_program
+        self._plain: str | None = None
+        self._generation = "B"
+
+    def serve_plain(self, plain: str | None, generation: str) -> None:
+        """Whether, and in which generation's words, connections without a hello are served."""
+        self._plain, self._generation = plain, generation
+
+    @trio.lowlevel.enable_ki_protection
+    async def live(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until the pod is gone. Started when the pod can be connected to."""
+        pod = self.pod
+        try:
+            with self.scope:
+                async with trio.open_nursery() as nursery:
+                    pod.enter(nursery)
+                    server = Server(pod.desk, self._listener, key=self._key, plain=self._plain, generation=self._generation)
+                    await nursery.start(server.serve)
+                    if pod.setting.upward is not None:
+                        nursery.start_soon(pod.setting.upward.run)
+                    task_status.started()
+                    await pod.leaving()
+                    await self._leave(server)
+                    nursery.cancel_scope.cancel()
+        finally:
+            await self._close()
+
+    def ask_to_end(self) -> None:
+        """The same as a shutdown that somebody sends."""
+        self.pod.actor.feed(AskShutdown(None))
+
+    async def _leave(self, server: Server) -> None:
+        pod = self.pod
+        for birth in tuple(pod.births):
+            birth.cancel()
+        async with trio.open_nursery() as nursery:
+            for child in pod.children.handles():
+                nursery.start_soon(self._stop, child)
+        left = await end_rows(pod, pod.limits.stop_grace)
+        if left:
+            _log.error("pod %s leaves pods behind: %s", pod.name, ", ".join(left), extra={"incarnation": pod.incarnation})
+        if pod.setting.upward is not None:
+            event = PodShutDown(pod.name, id=f"{pod.incarnation}.shut_down", incarnation=pod.incarnation)
+            pod.setting.upward.tell(event)
+            await pod.setting.upward.close()
+        pod.hub.publish(Shutdown())
+        pod.hub.close()
+        await server.drain(pod.limits.drain)
+        with trio.move_on_after(_RELEASE_SECONDS):
+            try:
+                await self._free()
+            except (PodkitError, OSError) as error:
+                _log.error(
+                    "the row of pod %s stays until somebody reclaims it: %s",
+                    pod.name,
+                    error,
+                    extra={"incarnation": pod.incarnation},
+                )
+
+    async def _free(self) -> None:
+        """End our row, unless somebody above us lives: they see our lease go free, and only then is our scope free."""
+        pod = self.pod
+        table = await pod.authority.refresh()
+        for row in table.ancestors(pod.incarnation):
+            if await pod.authority.registry.held(row.key):
+                return
+        await pod.authority.transact(lambda table: decide_free(table, incarnation=pod.incarnation, author=pod.incarnation))
+
+    async def _stop(self, child: Child) -> None:
+        try:
+            await child.stop(grace=self.pod.limits.stop_grace)
+        except (StopFailedError, PodkitError, OSError) as error:
+            _log.error("pod %s leaves a child behind: %s", self.pod.name, error, extra={"incarnation": self.pod.incarnation})
+
+    async def _close(self) -> None:
+        """Also when the house died: the address refuses, the lease is free, and our files are gone."""
+        pod = self.pod
+        with trio.move_on_after(_RELEASE_SECONDS, shield=True):
+            await self._listener.aclose()
+            self._clear()
+            ended = pod.authority.table.get(pod.incarnation) is None
+            if ended or not self._own_program:
+                self._lease.release()
+            if ended:
+                await self._forget()
+        pod.gone()
+
+    def _clear(self) -> None:
+        pod = self.pod
+        try:
+            pod.place.clear(pod.name)
+            pod.place.close()
+        except (PodkitError, OSError) as error:
+            _log.warning("pod %s leaves files behind: %s", pod.name, error, extra={"incarnation": pod.incarnation})
+
+    async def _forget(self) -> None:
+        """We ended our row ourselves: nobody above us is left to look at our lease."""
+        try:
+            await self.pod.authority.registry.forget(self._lease.key)
+        except (PodkitError, OSError) as error:
+            _log.warning(
+                "the lease of pod %s is left behind: %s", self.pod.name, error, extra={"incarnation": self.pod.incarnation}
+            )

@@ -1,0 +1,244 @@
+"""The pod: its identity, its authority and its parts, put together. What it decides is in `logic`, who performs it beside this."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+import podkit.abc as ports
+from podkit._net import Ask, Controls, Hub, Origin
+from podkit._os import now
+from podkit.confinement import Files
+from podkit.errors import MethodRejectedError
+from podkit.protocol import Error, Event, Method, RunEnd, RunResult, Status, encode_method
+
+from ._actor import Actor
+from ._births import spawn
+from ._children import Children
+from ._desk import PodDesk
+from ._log import SessionLog
+from ._notices import NoticeBox
+from ._plan_reports import report_of
+from ._tools import call_tool, tool_table
+from ._turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from podkit.abc import Child, Launcher, Tool, ToolOutput, Transport, Worker
+    from podkit.logic import Input, Limits, Scope
+
+    from ._authority import Authority
+    from ._place import Place
+    from ._upward import Upward
+
+
+@attrs.frozen(kw_only=True)
+class Setting:
+    """What a pod is made from, beside its authority."""
+
+    worker: Worker
+    tools: Sequence[Tool]
+    transport: Transport
+    place: Place
+    cwd: str
+    limits: Limits
+    level: str
+    address: str
+    upward: Upward | None = None
+    parent_instance: str | None = attrs.field(default=None, repr=False)
+    clock: Callable[[], float] = now
+
+
+class Pod(Controls, ports.Pod):
+    """A running pod, in the program that opened or adopted it."""
+
+    name: str
+    incarnation: str
+    tree: str
+    address: str
+    setting: Setting
+    authority: Authority
+    limits: Limits
+    transport: Transport
+    place: Place
+    confinement: str
+    hub: Hub
+    log: SessionLog
+    actor: Actor
+    desk: PodDesk
+
+    def __init__(self, authority: Authority, setting: Setting) -> None:
+        row = authority.row
+        self.name, self.incarnation, self.tree = row.name, row.incarnation, row.tree
+        self.address = setting.address
+        self.setting, self.authority = setting, authority
+        self.limits, self.transport, self.place = setting.limits, setting.transport, setting.place
+        self.confinement = setting.level
+        self.tools: Mapping[str, Tool] = tool_table(setting.tools)
+        self._children = Children()
+        self.births: set[trio.CancelScope] = set()
+        self.hub = Hub(self.limits)
+        self.log = SessionLog(setting.clock)
+        self._files = Files(
+            scope=lambda: authority.scope, gate=authority.gate, cwd=setting.cwd, control=authority.control, holder=authority.holder
+        )
+        self._leaving, self._stopped = trio.Event(), trio.Event()
+        self._nursery: trio.Nursery | None = None
+        notices = NoticeBox(self.log, text_limit=self.limits.event_text)
+        turn = Turn(
+            worker=setting.worker,
+            pod=self,
+            hub=self.hub,
+            log=self.log,
+            notices=notices,
+            feed=self._feed,
+            start=self.start_soon,
+            arm=self.arm,
+            cancel_grace=self.limits.cancel_grace,
+            ended=self._run_ended,
+        )
+        self.actor = Actor(
+            hub=self.hub,
+            notices=notices,
+            turn=turn,
+            arm=self.arm,
+            leave=self._leaving.set,
+            room=self.limits.notices,
+        )
+        self.desk = PodDesk(self)
+
+    def __repr__(self) -> str:
+        return f"<Pod {self.name} {self.incarnation} {self.status.value} at {self.address}>"
+
+    @property
+    def status(self) -> Status:
+        return self.actor.status
+
+    @property
+    def scope(self) -> Scope:
+        return self.authority.scope
+
+    @property
+    def grant(self) -> Scope:
+        return self.authority.grant
+
+    @property
+    def children(self) -> Children:
+        return self._children
+
+    @property
+    def files(self) -> Files:
+        return self._files
+
+    # What the house calls.
+
+    def enter(self, nursery: trio.Nursery) -> None:
+        """From here tasks of the pod run in `nursery`."""
+        self._nursery = nursery
+
+    async def leaving(self) -> None:
+        """Return when the table says that the pod ends."""
+        await self._leaving.wait()
+
+    def gone(self) -> None:
+        """Everything is over."""
+        self._leaving.set()
+        self._stopped.set()
+
+    def start_soon(self, task: Callable[..., Any], *args: object) -> None:
+        """Run a task beside the pod, until the pod is gone."""
+        if self._nursery is not None:
+            self._nursery.start_soon(task, *args)
+
+    def arm(self, seconds: float, then: Callable[[], None]) -> None:
+        """Call `then` after a while, unless the pod is gone by then."""
+        self.start_soon(_later, seconds, then)
+
+    def _feed(self, item: Input) -> None:
+        self.actor.feed(item)
+
+    def _run_ended(self, origin: Origin | None, end: RunEnd, message: str) -> None:
+        """Tell the parent how a run ended that it asked for, and of no other: so two pods never wake each other for ever."""
+        upward, parent = self.setting.upward, self.setting.parent_instance
+        if upward is None or origin is None or parent is None or origin.instance is None:
+            return
+        if origin.instance.split(".")[0] == parent and end.result is not RunResult.PAUSED:
+            upward.tell(report_of(self.name, self.incarnation, end, message))
+
+    # Controls, without a wire.
+
+    async def _send(self, method: Method, *, run: int | None = None) -> Event:
+        encode_method(method, run=run)  # what could not be said on a wire is not said here either
+        await trio.lowlevel.checkpoint()
+        answered = trio.Event()
+        answers: list[Event] = []
+
+        def answer(event: Event) -> None:
+            answers.append(event)
+            answered.set()
+
+        self.desk.submit(
+            Ask(method=method, run=run, origin=Origin(role="client", instance=None, child=None, local=True), answer=answer)
+        )
+        await answered.wait()
+        reply = answers[0]
+        if isinstance(reply, Error):
+            raise MethodRejectedError(reply.code, reply.message)
+        return reply
+
+    @asynccontextmanager
+    async def _watch(self) -> AsyncIterator[trio.abc.ReceiveChannel[Event]]:
+        async with self.hub.open_view(self.desk) as view:
+            yield view
+
+    async def stopped(self) -> None:
+        """Return when the pod is gone, whoever stopped it."""
+        await self._stopped.wait()
+
+    async def spawn(
+        self,
+        name: str,
+        *,
+        scope: Scope,
+        launcher: Launcher,
+        task: str | None = None,
+        grant: Scope | None = None,
+        cwd: str | None = None,
+        on_parent_death: str = "stop",
+        ready_timeout: float = 10.0,
+    ) -> Child:
+        """Start a child with a part of our authority, and return a handle on it.
+
+        From the first step on our own tools and file operations may no longer write what is lent; the child is launched only when
+        everything that began before is over. `scope` is what the child may use, `grant` what it may hand out (None: its scope);
+        both lie within our grant. `cwd` is where it starts and what its relative paths mean. `on_parent_death` is "stop" or "keep".
+        `ready_timeout` (seconds) bounds the wait for our own operations and, again, the wait for the child.
+
+        Raises `InvalidNameError`, `InvalidRuleError`, `NotSubsetError`, `WriteConflictError`, `DuplicatePodError`,
+        `LimitExceededError`, `LaunchFailedError`, `NeverReadyError`: nothing is left of the attempt, and our write is back.
+        `DeliveryError`: the child lives and is among the children, but did not accept its task.
+        """
+        return await spawn(
+            self,
+            name,
+            scope=scope,
+            launcher=launcher,
+            task=task,
+            grant=grant,
+            cwd=cwd,
+            on_parent_death=on_parent_death,
+            ready_timeout=ready_timeout,
+        )
+
+    async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> ToolOutput:
+        """Call one of our tools as a model would. Raises `ToolError` with what the model should read."""
+        return await call_tool(self, self.tools, name, arguments)
+
+
+async def _later(seconds: float, then: Callable[[], None]) -> None:
+    await trio.sleep(seconds)
+    then()

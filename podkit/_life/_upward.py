@@ -1,0 +1,66 @@
+"""What a child tells its parent: hints, in order, over one connection that proves whose child speaks."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from podkit._net import connect
+from podkit.errors import PodkitError
+from podkit.protocol import PodEventMethod
+
+if TYPE_CHECKING:
+    from podkit.abc import Transport
+    from podkit.protocol import BirthCredential, PodEvent
+
+_log = logging.getLogger("podkit.upward")
+_QUEUE = 64
+_SECONDS = 5.0
+
+
+class Upward:
+    """The link to the parent. `tell` never waits; what a parent that is gone would hear is dropped: the registry is the truth."""
+
+    def __init__(self, address: str, credential: BirthCredential, transport: Transport) -> None:
+        self._address, self._credential, self._transport = address, credential, transport
+        self._send, self._receive = trio.open_memory_channel["PodEvent"](_QUEUE)
+        self._done = trio.Event()
+
+    def tell(self, event: PodEvent) -> None:
+        """Queue an event for the parent."""
+        try:
+            self._send.send_nowait(event)
+        except (trio.WouldBlock, trio.ClosedResourceError):
+            _log.warning(
+                "the parent does not keep up; dropped %s", type(event).__name__, extra={"incarnation": self._credential.incarnation}
+            )
+
+    async def run(self) -> None:
+        """Send what is told until `close`."""
+        try:
+            async for event in self._receive:
+                await self._deliver(event)
+        finally:
+            self._done.set()
+
+    async def _deliver(self, event: PodEvent) -> None:
+        # One connection an event: events are rare, and an idle connection would keep the parent from noticing a slow reader.
+        try:
+            with trio.fail_after(_SECONDS):
+                async with connect(self._address, transport=self._transport, subscribe="none", birth=self._credential) as client:
+                    await client.send(PodEventMethod(event))
+        except (PodkitError, OSError, trio.TooSlowError) as error:
+            _log.info(
+                "could not tell the parent of %s: %s",
+                type(event).__name__,
+                error,
+                extra={"incarnation": self._credential.incarnation},
+            )
+
+    async def close(self) -> None:
+        """Let what is queued go out, for a bounded time."""
+        self._send.close()
+        with trio.move_on_after(_SECONDS):
+            await self._done.wait()
