@@ -20,6 +20,7 @@ class Authority:
     """The one place in a pod where its scope changes. Revocation is at once; `gate` tells when what began before it is over."""
 
     row: Allocation
+    table: Table
     gate: Gate
     control: tuple[str, ...]
     grant: Scope

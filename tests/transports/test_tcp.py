@@ -27,7 +27,7 @@ def certificate(tmp_path_factory):
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=30)
     except FileNotFoundError:
-        pytest.skip("no openssl here")
+        pytest.skip("needs the program openssl (apt install openssl)")
     return where / "cert", where / "key"
 
 
