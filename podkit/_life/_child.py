@@ -40,6 +40,7 @@ class Child(Controls, ports.Child):
         self.process = process
         self.gone = trio.Event()
         self.stopping = trio.Lock()
+        self.orphans: list[Allocation] = []
         self.report: StopReport | None = None
         self._parent, self._instance = parent, instance
         self._status = Status.IDLE

@@ -33,11 +33,12 @@ async def stop_child(child: Child, *, grace: float) -> StopReport:
         if child.report is not None:
             return child.report
         began = trio.current_time()
+        await child.parent.authority.refresh()
         below = _below(child)
         how = "gone"
         if not child.gone.is_set():
             how = await _end(child, below, grace)
-        left = await _wait_below(child.parent, below, grace)
+        left = await _wait_below(child.parent, [*below, *child.orphans], grace)
         if left:
             raise StopFailedError(child.name, tuple(left))
         child.report = StopReport(
@@ -175,6 +176,7 @@ async def watch_child(pod: Pod, child: Child, row: Allocation) -> None:
         with trio.move_on_after(5.0):
             status = await child.process.wait()
     orphans = [] if status == 0 else list((await pod.authority.refresh()).children(row.incarnation))
+    child.orphans = orphans
     await insist_on_taking_back(pod, row)
     pod.children.remove(child)
     child.gone.set()

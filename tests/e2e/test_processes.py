@@ -136,10 +136,8 @@ async def test_killing_the_middle_ends_the_grandchild_and_returns_everything(pla
             assert (await child.ask(f"spawn {os.path.join(place.work, 'a', 'b')}")).text == "spawned leaf"
             os.kill(child.process.pid, signal.SIGKILL)
             report = await child.stop()
-            assert report.how == "gone" or report.how == "killed" or report.how == "terminated" or report.how == "asked"
-            while set(await place.registry.table()) != {"root"}:
-                await trio.testing.wait_all_tasks_blocked(0.01)
-            await root.authority.refresh()
+            assert report.how in ("gone", "asked", "terminated")
+            assert set(await place.registry.table()) == {"root"}
             assert root.scope.at(os.path.join(place.work, "a", "b", "c")) is Permission.WRITE
         assert place.left() == []
 
