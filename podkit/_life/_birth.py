@@ -17,7 +17,7 @@ from ._plan_document import Document, encode_document
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from podkit.abc import Lease, Process, Tool, Transport, Worker
+    from podkit.abc import Lease, Process, Tool, Worker
 
     from ._launch_task import TaskProcess
     from ._pod import Pod
@@ -71,10 +71,6 @@ class Birth(ports.Birth):
         from ._adopt import adopt_in_task
 
         await adopt_in_task(self, worker, tools=tools)
-
-    @property
-    def transport(self) -> Transport:
-        return self.parent.transport
 
     def let_go(self) -> None:
         """The child has its copies: close ours at once, so that a dead child's lease is free and its address refuses."""

@@ -27,6 +27,3 @@ class Replies:
 
     def close(self, token: int) -> tuple[Ask | None, str | None]:
         return self._open.pop(token, (None, None))
-
-    def __len__(self) -> int:
-        return len(self._open)

@@ -79,13 +79,6 @@ async def test_requiring_more_than_there_is_fails_closed():
         assert not await world.registry.table()
 
 
-class Reports:
-    """A tree with one child, and a connection that speaks as that child."""
-
-    def __init__(self, world, root, child, client):
-        self.world, self.root, self.child, self.client = world, root, child, client
-
-
 async def speaking_as(world, root, child, test):
     """Run `test` with a connection that shows the child's birth."""
     secret = child.process._birth.document.secret

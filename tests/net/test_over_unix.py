@@ -103,7 +103,7 @@ async def test_half_a_line_and_a_reset_are_heard_by_nobody_else(on_unix, make_he
             for opening in (b"", b"{", encode_method(make_hello(key=pod.key, subscribe="snapshot"), id="h") + b"\n{"):
                 with _raw(pod) as peer:
                     peer.sendall(opening)
-                    await trio.sleep(0.005)
+                    await _until(lambda: pod.server.connections == 2)
             await _until(lambda: pod.server.connections == 1)
             pod.desk.hub.publish(TextDelta("the first thing"))
             assert await other.receive() == TextDelta("the first thing")
