@@ -10,7 +10,7 @@ import trio
 
 from podkit._os import own_process, read_all, say
 from podkit.errors import NotBornError
-from podkit.logic import Limits, decide_adopt
+from podkit.logic import decide_adopt
 from podkit.protocol import BirthCredential
 
 from ._authority import Authority
@@ -52,7 +52,7 @@ async def adopt_pod(worker: Worker, *, transport: Transport, registry: Registry 
     if from_fd is None:
         raise NotBornError(reason=f"{type(transport).__name__} cannot take over an inherited listener")
     listener = from_fd(document.listener_fd, document.address)
-    house = await _house(document, worker, transport, registry, tools, lease, listener, Limits(), own=own_process())
+    house = await _house(document, worker, transport, registry, tools, lease, listener, own=own_process())
     async with trio.open_nursery() as nursery:
         await nursery.start(house.live)
         nursery.start_soon(_heed_signals, house)
@@ -65,9 +65,7 @@ async def adopt_in_task(birth: Birth, worker: Worker, *, tools: Sequence[Tool]) 
     """The same, for a child that is a task of this program."""
     parent = birth.parent
     registry = parent.authority.registry
-    house = await _house(
-        birth.document, worker, parent.transport, registry, tools, birth.lease, birth.listener, parent.limits, own=None
-    )
+    house = await _house(birth.document, worker, parent.transport, registry, tools, birth.lease, birth.listener, own=None)
     if birth.process is not None:
         birth.process.house = house.scope
     async with trio.open_nursery() as nursery:
@@ -111,7 +109,6 @@ async def _house(
     tools: Sequence[Tool],
     lease: Lease,
     listener: trio.abc.Listener[trio.abc.Channel[bytes]],
-    limits: Limits,
     *,
     own: tuple[int, int] | None,
 ) -> House:
@@ -137,7 +134,7 @@ async def _house(
         transport=transport,
         place=place,
         cwd=document.cwd,
-        limits=limits,
+        limits=document.limits,
         level=document.confinement,
         address=document.address,
         upward=Upward(document.parent_address, credential, transport),

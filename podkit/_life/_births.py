@@ -210,6 +210,7 @@ class _Delivery:
             cwd=self.request.cwd or pod.setting.cwd,
             on_parent_death=self.on_parent_death,
             confinement=pod.confinement,
+            limits=pod.limits,
             secret=self.secret,
         )
 

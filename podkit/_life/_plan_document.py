@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from podkit.errors import NotBornError, PodkitError
-from podkit.logic import Scope
+from podkit.logic import Limits, Scope
 from podkit.protocol import check_name
 
 FORMAT = 1
@@ -32,6 +32,7 @@ class Document:
     cwd: str
     on_parent_death: str
     confinement: str
+    limits: Limits
     secret: str = attrs.field(repr=False)
     lease_fd: int | None = None
     listener_fd: int | None = None
@@ -46,6 +47,7 @@ def encode_document(document: Document) -> bytes:
     """The document as bytes."""
     data = attrs.asdict(document, recurse=False)
     data["scope"], data["grant"] = document.scope.to_data(), document.grant.to_data()
+    data["limits"] = attrs.asdict(document.limits)
     return json.dumps({"format": FORMAT} | data).encode()
 
 
@@ -64,6 +66,10 @@ def decode_document(raw: bytes) -> Document:
         if not isinstance(data.get("run_dir"), str | None) or data.get("run_dir") == "":
             raise NotBornError(reason="the birth document names no run directory")
         check_name(data.get("name"))
+        limits = data.get("limits")
+        if not isinstance(limits, dict) or limits.keys() != {field.name for field in attrs.fields(Limits)}:
+            raise NotBornError(reason="the birth document names no limits")
+        data["limits"] = Limits(**limits)
         data["scope"], data["grant"] = Scope.from_data(data.get("scope")), Scope.from_data(data.get("grant"))
         return Document(**data)
     except NotBornError:

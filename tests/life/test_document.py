@@ -31,6 +31,7 @@ WHOLE = Document(
     cwd="/w",
     on_parent_death="stop",
     confinement="advisory",
+    limits=podkit.Limits(depth=3, notices=7),
     secret="s" * 64,
     lease_fd=7,
     listener_fd=8,

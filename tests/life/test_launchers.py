@@ -112,6 +112,17 @@ async def test_one_child_too_many_is_refused(count):
                 await root.spawn("more", scope=podkit.Scope.write("/w/more"), launcher=podkit.TaskLauncher(Named))
 
 
+async def test_a_child_lives_under_the_limits_of_its_tree():
+    limits = podkit.Limits(notices=3, depth=2)
+    with trio.fail_after(10):
+        async with open_world() as world, world.open_pod("root", ScriptedWorker(), scope=HOME, limits=limits) as root:
+            child = await root.spawn("kid", scope=podkit.Scope.write("/w/a"), launcher=podkit.TaskLauncher(Named))
+            for number in range(3):
+                await child.notify(f"n{number}", wake=False)
+            with pytest.raises(podkit.MethodRejectedError):
+                await child.notify("one too many", wake=False)
+
+
 async def test_a_task_that_is_lost_is_not_delivered_but_the_child_lives():
     class Deaf(podkit.abc.Worker):
         async def work(self, run, emit):
