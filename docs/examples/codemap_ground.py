@@ -96,11 +96,17 @@ def leftovers(table: Iterable[Allocation], directory: str | None, seen: Iterable
 
 
 def runs(pid: int) -> bool:
-    """Whether a process of this number is there, be it a zombie."""
+    """Whether a process of this number is there, be it a zombie of ours. One that only its new parent has to bury counts as gone:
+    after a pod was killed, what it leaves behind belongs to the system."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return False  # somebody else's: the number was given away again
-    return True
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            state, parent = file.read().rpartition(")")[2].split()[:2]
+    except OSError:  # it went just now, or this system has no such file
+        return os.path.isdir(f"/proc/{pid}") or not os.path.isdir("/proc/self")
+    return state not in "ZX" or int(parent) == os.getpid()
