@@ -8,6 +8,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from podkit._os._disk import DISK, Disk
 from podkit.errors import PathRefusedError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ POD_FILES = ("sock", "key", "stderr.log")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def make_private_dir(path: str) -> None:
+def make_private_dir(path: str, *, disk: Disk = DISK) -> None:
     """See to it that `path` is a directory that only we can enter (mode 0700). Its parent must be there.
 
     One that exists is taken as it is. Raises `PathRefusedError` when it is a link, no directory, somebody else's, or open to
@@ -25,26 +26,26 @@ def make_private_dir(path: str) -> None:
     """
     made = False
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o700)
+        disk.mkdir(path, 0o700)
         made = True
-    fd = _open_own_dir(path)
+    fd = _open_own_dir(path, disk)
     try:
         if made:
-            os.fchmod(fd, 0o700)  # whatever the umask took away
-        elif os.fstat(fd).st_mode & 0o077:
+            disk.chmod(fd, 0o700)  # whatever the umask took away
+        elif disk.fstat(fd).st_mode & 0o077:
             raise PathRefusedError(path, "others may enter this directory; podkit's own have mode 0700")
     finally:
-        os.close(fd)
+        disk.close(fd)
 
 
-def remove_pod_dir(path: str, names: Sequence[str] = POD_FILES) -> bool:
+def remove_pod_dir(path: str, names: Sequence[str] = POD_FILES, *, disk: Disk = DISK) -> bool:
     """Remove the files `names` from directory `path`, and the directory when it is empty then. True when it is gone.
 
     Nothing else is removed, no link is followed and no directory inside is entered. Raises `PathRefusedError` when `path` is a link
     or somebody else's.
     """
     try:
-        fd = _open_own_dir(path)
+        fd = _open_own_dir(path, disk)
     except FileNotFoundError:
         return True
     try:
@@ -52,13 +53,13 @@ def remove_pod_dir(path: str, names: Sequence[str] = POD_FILES) -> bool:
             if "/" in name or name in ("", ".", ".."):
                 raise PathRefusedError(path, f"{name!r} is not the name of a file in it")
             with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
-                os.unlink(name, dir_fd=fd)
-        return _remove_if_empty(path, fd)
+                disk.unlink(name, dir_fd=fd)
+        return _remove_if_empty(path, fd, disk)
     finally:
-        os.close(fd)
+        disk.close(fd)
 
 
-def open_private_file(path: str, *, append: bool = False) -> int:
+def open_private_file(path: str, *, append: bool = False, disk: Disk = DISK) -> int:
     """Open `path` for writing and return the descriptor: a regular file of mode 0600 that is ours and has one name.
 
     It must be new; with `append` one that is there is continued. Raises `PathRefusedError` when it is a link or not such a file,
@@ -66,38 +67,38 @@ def open_private_file(path: str, *, append: bool = False) -> int:
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_APPEND if append else os.O_EXCL)
     try:
-        fd = os.open(path, flags, 0o600)
+        fd = disk.open(path, flags, 0o600)
     except OSError as error:
         raise _refusal(path, error) from error
     try:
-        info = os.fstat(fd)
+        info = disk.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             raise PathRefusedError(path, "not a regular file")
         if info.st_uid != os.geteuid() or info.st_mode & 0o077 or info.st_nlink != 1:
             raise PathRefusedError(path, "not a private file of ours (mode 0600, one name)")
     except BaseException:
-        os.close(fd)
+        disk.close(fd)
         raise
     return fd
 
 
-def tail(path: str, limit: int = 4096) -> str:
+def tail(path: str, limit: int = 4096, *, disk: Disk = DISK) -> str:
     """The last `limit` bytes of a file as text, from the start of a character; what is not UTF-8 is replaced.
 
     "" when the file is missing or is not a regular file. No link is followed.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = disk.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return ""
     try:
-        info = os.fstat(fd)
+        info = disk.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             return ""
         start = max(0, info.st_size - limit)
-        data = os.pread(fd, limit, start)
+        data = disk.pread(fd, limit, start)
     finally:
-        os.close(fd)
+        disk.close(fd)
     if start:
         inside = 0  # bytes of a character whose beginning was cut off
         while inside < min(3, len(data)) and data[inside] & 0xC0 == 0x80:
@@ -106,25 +107,28 @@ def tail(path: str, limit: int = 4096) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _open_own_dir(path: str) -> int:
+def _open_own_dir(path: str, disk: Disk) -> int:
     try:
-        fd = os.open(path, _DIRECTORY)
+        fd = disk.open(path, _DIRECTORY)
     except OSError as error:
         raise _refusal(path, error) from error
-    if os.fstat(fd).st_uid != os.geteuid():
-        os.close(fd)
-        raise PathRefusedError(path, "belongs to another user")
+    try:
+        if disk.fstat(fd).st_uid != os.geteuid():
+            raise PathRefusedError(path, "belongs to another user")
+    except BaseException:
+        disk.close(fd)
+        raise
     return fd
 
 
-def _remove_if_empty(path: str, fd: int) -> bool:
+def _remove_if_empty(path: str, fd: int, disk: Disk) -> bool:
     head, name = os.path.split(path.rstrip("/"))
-    parent = os.open(head or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    parent = disk.open(head or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        there = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if not os.path.samestat(there, os.fstat(fd)):
+        there = disk.lstat(name, dir_fd=parent)
+        if not os.path.samestat(there, disk.fstat(fd)):
             return False  # replaced meanwhile: not the directory that was looked at
-        os.rmdir(name, dir_fd=parent)
+        disk.rmdir(name, dir_fd=parent)
     except FileNotFoundError:
         return True
     except OSError as error:
@@ -132,7 +136,7 @@ def _remove_if_empty(path: str, fd: int) -> bool:
             return False
         raise
     finally:
-        os.close(parent)
+        disk.close(parent)
     return True
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from podkit._os._disk import DISK, Disk
 from podkit.abc import Lease
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class FifoLease(Lease):
 
     fd: int | None
 
-    def __init__(self, key: str, path: str, fd: int) -> None:
-        self.key, self.path, self.fd = key, path, fd
+    def __init__(self, key: str, path: str, fd: int, *, disk: Disk = DISK) -> None:
+        self.key, self.path, self.fd, self._disk = key, path, fd, disk
         _held.add(self)
 
     def release(self) -> None:
@@ -48,7 +49,8 @@ class FifoLease(Lease):
         fd, self.fd = self.fd, None
         _held.discard(self)
         if fd is not None:
-            os.close(fd)
+            with contextlib.suppress(OSError):  # gone is gone, whatever the system has to say about it
+                self._disk.close(fd)
 
     def __repr__(self) -> str:
         return f"<FifoLease {self.key} {'free' if self.fd is None else 'held'}>"
@@ -65,58 +67,58 @@ def _let_go_after_fork() -> None:
 os.register_at_fork(after_in_child=_let_go_after_fork)
 
 
-def hold_lease(key: str, path: str) -> FifoLease:
+def hold_lease(key: str, path: str, *, disk: Disk = DISK) -> FifoLease:
     """Make the pipe `path` and hold it. Raises `FileExistsError` when it was there already, and other `OSError`s."""
-    os.mkfifo(path, 0o600)
+    disk.mkfifo(path, 0o600)
     try:
-        fd = os.open(path, _READ)
+        fd = disk.open(path, _READ)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(path)
+            disk.unlink(path)
         raise
-    return FifoLease(key, path, fd)
+    return FifoLease(key, path, fd, disk=disk)
 
 
-def take_lease(key: str, path: str, fd: int) -> FifoLease:
+def take_lease(key: str, path: str, fd: int, *, disk: Disk = DISK) -> FifoLease:
     """Hold the pipe `path` by an inherited descriptor, which is ours from here on. Raises `OSError` when it is not that pipe."""
-    there = os.stat(path, follow_symlinks=False)
-    if not stat.S_ISFIFO(there.st_mode) or not os.path.samestat(there, os.fstat(fd)):
+    there = disk.lstat(path)
+    if not stat.S_ISFIFO(there.st_mode) or not os.path.samestat(there, disk.fstat(fd)):
         raise OSError(errno.EINVAL, f"descriptor {fd} is not this lease", path)
     os.set_inheritable(fd, False)
-    return FifoLease(key, path, fd)
+    return FifoLease(key, path, fd, disk=disk)
 
 
-def lease_state(path: str) -> LeaseState:
+def lease_state(path: str, *, disk: Disk = DISK) -> LeaseState:
     """Whether somebody holds the pipe `path`. What is there and is no pipe, or may not be looked at, counts as held."""
     try:
-        os.close(os.open(path, _WRITE))
+        disk.close(disk.open(path, _WRITE))
     except OSError as error:
         return {errno.ENXIO: LeaseState.FREE, errno.ENOENT: LeaseState.MISSING}.get(error.errno or 0, LeaseState.HELD)
     return LeaseState.HELD
 
 
-def drop_lease(path: str) -> bool:
-    """Remove the pipe `path` unless somebody holds it. Answers whether it is gone."""
-    if lease_state(path) is LeaseState.HELD:
+def drop_lease(path: str, *, disk: Disk = DISK) -> bool:
+    """Remove the pipe `path` unless somebody holds it. Answers whether it is gone. Raises `OSError`."""
+    if lease_state(path, disk=disk) is LeaseState.HELD:
         return False
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+        disk.unlink(path)
     return True
 
 
-async def wait_lease(path: str) -> LeaseState:
+async def wait_lease(path: str, *, disk: Disk = DISK) -> LeaseState:
     """Wait until nobody holds the pipe `path`, and answer FREE; answer MISSING when there is no such pipe to wait for."""
     await trio.lowlevel.checkpoint()
-    while (state := lease_state(path)) is LeaseState.HELD:
+    while (state := lease_state(path, disk=disk)) is LeaseState.HELD:
         try:
-            end = os.open(path, _WRITE)
+            end = disk.open(path, _WRITE)
         except OSError as error:
             if error.errno in (errno.ENXIO, errno.ENOENT):
                 continue  # it changed just now: look again
             await trio.sleep(_POLL)
             continue
-        with _closing(end):
-            if stat.S_ISFIFO(os.fstat(end).st_mode) and hasattr(select, "epoll"):
+        with _closing(end, disk), contextlib.suppress(OSError):  # when there is nothing to wait with, look again later
+            if hasattr(select, "epoll") and stat.S_ISFIFO(disk.fstat(end).st_mode):
                 return await _wait_for_last_reader(end)
         await trio.sleep(_POLL)
     return state
@@ -132,8 +134,9 @@ async def _wait_for_last_reader(end: int) -> LeaseState:
 
 
 @contextlib.contextmanager
-def _closing(fd: int) -> Iterator[None]:
+def _closing(fd: int, disk: Disk) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(fd)
+        with contextlib.suppress(OSError):
+            disk.close(fd)

@@ -1,17 +1,23 @@
-"""The anchor: what the lock file says of the log, so that a log that lost its end is not taken for a young one. Pure."""
+"""The anchor: what the lock file says of the log, so that a log that lost its end is not taken for a young one. Pure.
+
+It is kept in two places of the lock file, written in turn. What a full disk or a loss of power leaves half written is the older
+of the two, and the other one, which is one record behind, still holds.
+"""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from typing import Any
 
 import attrs
 
-from podkit._store._journal_record import DamagedError
+from podkit._store._journal_record import DamagedError, NewerError
 
-FORMAT = 1
+FORMAT = 2
 SIZE = 512
+PLACES = 2
 _CHECK = 16
 
 
@@ -32,22 +38,61 @@ class Anchor:
 
 def encode_anchor(anchor: Anchor) -> bytes:
     """The anchor as a line of `SIZE` bytes, padded, so that writing it again never changes the file's length."""
-    body = json.dumps({"format": FORMAT, **attrs.asdict(anchor)}, separators=(",", ":")).encode()
+    body = b'{%b,"sequence":%d,"digest":"%b"}' % (
+        _head(FORMAT, anchor.boot, anchor.epoch, anchor.generation),
+        anchor.sequence,
+        anchor.digest.encode(),
+    )
     line = b"%b %b" % (_check(body), body)
     return line.ljust(SIZE - 1) + b"\n"
 
 
-def decode_anchor(data: bytes) -> Anchor | None:
-    """The anchor of a lock file; None for one that has none yet: empty, or only locked so far. Raises `DamagedError`."""
-    if not data.strip(b"\0"):
-        return None
-    check, _, body = data[:SIZE].rstrip(b" \n").partition(b" ")
+def put_anchor(data: bytes, anchor: bytes, place: int) -> bytes:
+    """The first bytes of a lock file with an anchor put into one of its places."""
+    data = data.ljust(PLACES * SIZE, b"\0")
+    return data[: place * SIZE] + anchor + data[(place + 1) * SIZE :]
+
+
+def next_place(place: int) -> int:
+    """Where the anchor after the one in this place goes."""
+    return (place + 1) % PLACES
+
+
+def decode_anchors(data: bytes) -> tuple[Anchor | None, int]:
+    """The newest anchor in the first `PLACES * SIZE` bytes of a lock file, and the place where the next one goes.
+
+    None for a file that has none yet: empty, or only locked so far, or its very first anchor was not finished. Then nothing was
+    ever granted, which the logs beside it must confirm. Raises `DamagedError`, and `NewerError` when another podkit wrote it.
+    """
+    newest, free, damaged = None, 0, 0
+    for place in range(PLACES):
+        part = data[place * SIZE : (place + 1) * SIZE]
+        anchor = _decode(part)
+        if anchor is None:
+            damaged += bool(part.strip(b"\0"))
+        elif newest is None or (anchor.generation, anchor.sequence) > (newest.generation, newest.sequence):
+            newest, free = anchor, next_place(place)
+    if newest is None and damaged == PLACES:
+        raise DamagedError("both places of the anchor are damaged", 1, 0)
+    return newest, free
+
+
+@functools.lru_cache(maxsize=8)  # it is the same for every change
+def _head(fmt: int, boot: str, epoch: str, generation: int) -> bytes:
+    fields = {"format": fmt, "boot": boot, "epoch": epoch, "generation": generation}
+    return json.dumps(fields, separators=(",", ":")).encode()[1:-1]
+
+
+@functools.lru_cache(maxsize=8)  # of the two places one is as it was
+def _decode(data: bytes) -> Anchor | None:
+    """An anchor; None for bytes that were never written, or are not what was written."""
+    check, _, body = data.rstrip(b" \n").partition(b" ")
     if len(data) < SIZE or check != _check(body):
-        raise DamagedError("the anchor is damaged", 1, 0)
+        return None
     fields: dict[str, Any] = json.loads(body)
     fmt = fields.pop("format")
     if fmt != FORMAT:
-        raise DamagedError(f"it was written by a newer podkit (format {fmt})", 1, 0)
+        raise NewerError(f"it was written by another podkit (format {fmt})", 1, 0)
     return Anchor(**fields)
 
 

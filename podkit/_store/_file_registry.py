@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from podkit._os import (
+    DISK,
+    Disk,
     LeaseState,
     boot_id,
     drop_lease,
@@ -23,13 +25,13 @@ from podkit._os import (
 )
 from podkit._store._registry_log import RegistryLog
 from podkit.abc import Lease, Registry
-from podkit.errors import InvalidNameError, PathRefusedError, RegistryError
-from podkit.logic import check_lease_key
+from podkit.errors import InvalidNameError, PathRefusedError, PodkitError, RegistryError
+from podkit.logic import Freed, Reserved, check_lease_key, decode_fact, lease_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from podkit.logic import Allocation
+    from podkit.logic import Allocation, Fact, Table
 
 _SCHEME = "file://"
 _RECHECK = 0.25
@@ -41,26 +43,45 @@ class FileRegistry(Registry):
 
     Without `dir` it is the user's registry of this machine: `podkit` in `$XDG_RUNTIME_DIR`, else `podkit-<uid>` in the temporary
     directory. The directory is made with mode 0700; one that is a link, belongs to somebody else, can be entered by others, or is
-    on a network file system is refused with `RegistryError`. A change waits for other programs at most `lock_timeout` seconds,
-    then raises `RegistryBusyError`. Files are read and written at once, in the calling task, for microseconds; nothing is synced to
-    disk, because after a restart of the machine nobody holds anything.
+    on a network file system is refused with `RegistryError`. A change waits for other programs, in the order in which they came,
+    at most `lock_timeout` seconds, then raises `RegistryBusyError`. Files are read and written at once, in the calling task, for
+    microseconds.
+
+    Every change survives the death of every program. It needs no disk to survive a restart of the machine, because then nobody
+    holds anything: a new boot begins an empty log, and keeps the old one as evidence of who held what. `durable=True` is for
+    who wants that evidence complete, or works where the system does not tell boots apart: a change then counts once it is on
+    the disk, and a disk that once failed to sync makes this object read-only. All programs of a registry should say the same.
+
+    Damaged files are refused with `CorruptRegistryError` and kept while any lease may be held. As soon as none is, whoever opens
+    the registry next puts them aside as `*.damaged-*`, logs a warning and begins anew. Files of a newer podkit are never touched.
     """
 
     locator: str
     directory: str
     exclusive: str | None
 
-    def __init__(self, dir: str | os.PathLike[str] | None = None, *, lock_timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        dir: str | os.PathLike[str] | None = None,
+        *,
+        lock_timeout: float = 10.0,
+        durable: bool = False,
+        _disk: Disk | None = None,
+    ) -> None:
         self.directory = _default_directory() if dir is None else os.path.abspath(os.fspath(dir))
         self.exclusive = None if self.directory == _default_directory() else f"exclusive within {self.directory}"
         self.locator = _SCHEME + self.directory
         self._leases = os.path.join(self.directory, ".leases")
         log = os.path.join(self.directory, ".registry")
-        _make(self.directory)
+        self._disk = disk = DISK if _disk is None else _disk
+        _make(self.directory, disk)
         _check_local(self.directory)
-        _make(self._leases)
-        _make(log)
-        self._log = RegistryLog(log, boot=boot_id(), timeout=lock_timeout, in_use=self._in_use)
+        _make(self._leases, disk)
+        _make(log, disk)
+        self._durable = durable
+        if durable:
+            self._sync_names(os.path.dirname(self.directory), self.directory)
+        self._log = RegistryLog(log, boot=_boot(), timeout=lock_timeout, holders=self._holders, durable=durable, disk=disk)
 
     def __repr__(self) -> str:
         return f"FileRegistry({self.directory!r})"
@@ -78,59 +99,98 @@ class FileRegistry(Registry):
     def droppable(self) -> int:
         return self._log.size
 
+    async def transact(self, decide: Callable[[Table], Iterable[Fact]], *, author: str = "witness") -> Table:
+        """As in `Registry`; who waits is served in the order of coming, and decides on what those before it left."""
+        turn = await self._log.take_turn()
+        try:
+            return await super().transact(decide, author=author)
+        finally:
+            self._log.leave_turn(turn)
+
     async def hold(self, key: str) -> Lease:
         path = self._lease(key)
         await self.read(0)  # leases in a registry without a log would say that the log was lost
         try:
-            return hold_lease(key, path)
+            lease = hold_lease(key, path, disk=self._disk)
         except FileExistsError:
             raise RegistryError(f"the lease {key} was taken before") from None
         except OSError as error:
             raise RegistryError(f"the lease {key} cannot be taken: {error}") from error
+        try:
+            if self._durable:  # a row that outlives its lease would be nobody's to free
+                self._sync_names(self._leases)
+        except BaseException:
+            lease.release()
+            raise
+        return lease
 
     async def held(self, key: str) -> bool:
         await trio.lowlevel.checkpoint()
-        return lease_state(self._lease(key)) is not LeaseState.FREE
+        return self._look(key) is not LeaseState.FREE
 
     async def gone(self, key: str) -> None:
         path = self._lease(key)
-        while await wait_lease(path) is not LeaseState.FREE:
+        while await wait_lease(path, disk=self._disk) is not LeaseState.FREE:
             if all(row.key != key for row in await self.rows()):
                 return
             await trio.sleep(_RECHECK)
 
     async def forget(self, key: str) -> None:
         with contextlib.suppress(OSError):  # left behind, it is removed by the next sweep
-            drop_lease(self._lease(key))
+            drop_lease(self._lease(key), disk=self._disk)
 
     def lease_from_fd(self, key: str, fd: int) -> Lease:
         try:
-            return take_lease(key, self._lease(key), fd)
+            return take_lease(key, self._lease(key), fd, disk=self._disk)
         except OSError as error:
             raise RegistryError(f"the lease {key} was not inherited: {error}") from error
 
     async def sweep(self, author: str = "witness") -> tuple[Allocation, ...]:
         freed = await super().sweep(author)
         rows = {row.key for row in await self.rows()}
-        for key in self._keys():
-            path = self._lease(key)
-            with contextlib.suppress(OSError):
-                if key not in rows and time.time() - os.lstat(path).st_mtime > _LEFT_BEHIND:
-                    drop_lease(path)
+        with contextlib.suppress(OSError):  # what is left behind is removed by a later sweep
+            for key in self._keys():
+                path = self._lease(key)
+                if key not in rows and time.time() - self._disk.lstat(path).st_mtime > _LEFT_BEHIND:
+                    drop_lease(path, disk=self._disk)
         return freed
+
+    def lost(self, key: str) -> bool:
+        """Whether there is no trace of this lease: it was never taken, or something removed it. Nobody can tell who holds it."""
+        return self._look(key) is LeaseState.MISSING
 
     def _lease(self, key: str) -> str:
         return os.path.join(self._leases, check_lease_key(key))
 
+    def _sync_names(self, *directories: str) -> None:
+        try:
+            for path in directories:
+                self._disk.sync_dir(path)
+        except OSError as error:
+            raise RegistryError(f"the registry in {self.directory} cannot be made durable: {error}") from error
+
+    def _look(self, key: str) -> LeaseState:
+        return lease_state(self._lease(key), disk=self._disk)
+
     def _keys(self) -> list[str]:
         found = []
-        for name in sorted(os.listdir(self._leases)):
+        for name in sorted(self._disk.listdir(self._leases)):
             with contextlib.suppress(InvalidNameError):
                 found.append(check_lease_key(name))
         return found
 
-    def _in_use(self) -> bool:
-        return any(lease_state(self._lease(key)) is LeaseState.HELD for key in self._keys())
+    def _holders(self, facts: Iterable[bytes]) -> list[str]:
+        """Whose lease is held; and of the pods that these facts name and do not end, whose lease cannot be found."""
+        named: dict[str, str] = {}
+        for line in facts:
+            with contextlib.suppress(PodkitError):
+                fact = decode_fact(line)
+                if isinstance(fact, Reserved):
+                    named[fact.incarnation] = lease_key(fact.name, fact.incarnation)
+                elif isinstance(fact, Freed):
+                    named.pop(fact.incarnation, None)
+        held = [key for key in self._keys() if self._look(key) is LeaseState.HELD]
+        return held + sorted(key for key in named.values() if self._look(key) is LeaseState.MISSING)
 
 
 def open_registry(locator: str) -> Registry:
@@ -140,15 +200,25 @@ def open_registry(locator: str) -> Registry:
     return FileRegistry(locator.removeprefix(_SCHEME))
 
 
-def _make(path: str) -> None:
+def _make(path: str, disk: Disk) -> None:
     try:
-        make_private_dir(path)
+        make_private_dir(path, disk=disk)
     except (PathRefusedError, OSError) as error:
         raise RegistryError(f"no registry can be kept in {path}: {error}") from error
 
 
+def _boot() -> str:
+    try:
+        return boot_id()
+    except OSError as error:
+        raise RegistryError(f"it cannot be told whether the machine was restarted: {error}") from error
+
+
 def _check_local(path: str) -> None:
-    kind = network_filesystem(path)
+    try:
+        kind = network_filesystem(path)
+    except OSError as error:
+        raise RegistryError(f"no registry can be kept in {path}: {error}") from error
     if kind is not None:
         raise RegistryError(f"no registry can be kept in {path}: it is on a network file system ({kind}), other machines see it")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from podkit._store._file_registry import FileRegistry
 from podkit.errors import shown
 
 if TYPE_CHECKING:
@@ -20,16 +21,21 @@ _SHOWN_TARGETS = 4
 
 @attrs.frozen
 class Holding:
-    """One pod: its row, what it may use right now, whether its lease is held, and how deep in its tree it is (0: top)."""
+    """One pod: its row, what it may use right now, whether its lease is held, and how deep in its tree it is (0: top).
+
+    `lost` says that its lease cannot be found: then nobody can tell whether it lives, and it counts as alive. Once it is stopped
+    for certain, making the lease again (`mkfifo <registry>/.leases/<key>`) shows everybody that nobody holds it.
+    """
 
     row: Allocation
     scope: Scope
     alive: bool
     depth: int
+    lost: bool = attrs.field(default=False, kw_only=True)
 
     def __str__(self) -> str:
         since = dt.datetime.fromtimestamp(self.row.since, tz=dt.UTC).isoformat(" ", "seconds").removesuffix("+00:00")
-        life = "alive" if self.alive else "dead"
+        life = f"perhaps alive (its lease {self.row.key} is missing)" if self.lost else "alive" if self.alive else "dead"
         head = f"{'  ' * self.depth}{self.row.tree}/{self.row.name} {self.row.state.value} {life} since {since} UTC"
         return f"{head}, {_summary(self.row)}, at {shown(self.row.address, 200)}"
 
@@ -57,7 +63,10 @@ class Inspection:
 async def inspect(registry: Registry) -> Inspection:
     """Look who holds what, since when, and whether it lives. Nothing is changed. Raises what reading the registry raises."""
     table = await registry.rows()
-    found = [Holding(row, table.effective(row.incarnation), await registry.held(row.key), depth) for row, depth in _walk(table)]
+    found = []
+    for row, depth in _walk(table):
+        lost = isinstance(registry, FileRegistry) and registry.lost(row.key)
+        found.append(Holding(row, table.effective(row.incarnation), await registry.held(row.key), depth, lost=lost))
     return Inspection(registry.locator, tuple(found))
 
 

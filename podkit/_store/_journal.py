@@ -6,51 +6,68 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from podkit._os import DISK, Disk
 from podkit._store._journal_record import DamagedError, Mark, decode_records, encode_record
 
 _READ = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 _MAKE = _READ | os.O_CREAT | os.O_TRUNC
 _CHUNK = 2**20
+TEMPORARY = ".new"
+
+
+class SyncError(OSError):
+    """The disk would not say that what was written will last. It may be lost, and asking again proves nothing."""
 
 
 class Journal:
-    """An open journal. `mark` is behind the last record read, `previous` behind the one before it.
+    """An open journal. `mark` is behind the last record read.
 
     `header` is what the journal was made with, a JSON object; its member `base` says after which number the entries begin.
     """
 
-    def __init__(self, path: str, fd: int) -> None:
-        self.path, self._fd = path, fd
+    def __init__(self, path: str, fd: int, disk: Disk) -> None:
+        self.path, self._fd, self._disk = path, fd, disk
         self.header: Mapping[str, Any] = {}
-        self.mark = self.previous = Mark()
+        self.mark = Mark()
+        self._ends: dict[int, bytes] = {}  # sequence -> digest, of every record
+        self._size: int | None = None  # of the file, as last seen; None: unknown
 
     @classmethod
-    def create(cls, path: str, header: Mapping[str, Any], entries: Sequence[bytes] = ()) -> Journal:
-        """Put a new journal in place of whatever is at `path`: all of it, or nothing when this fails (`OSError`)."""
-        temporary = path + ".new"
-        fd = os.open(temporary, _MAKE, 0o600)
+    def create(
+        cls, path: str, header: Mapping[str, Any], entries: Sequence[bytes] = (), *, durable: bool = False, disk: Disk = DISK
+    ) -> Journal:
+        """Put a new journal in place of whatever is at `path`: all of it, or nothing when this fails (`OSError`).
+
+        With `durable` it is on the disk, name and all, when this returns; a disk that refuses raises `SyncError`.
+        """
+        temporary = path + TEMPORARY
+        journal = cls(path, disk.open(temporary, _MAKE, 0o600), disk)
         try:
-            journal = cls(path, fd)
             journal._write_header(header)
             if entries:
                 journal.append(entries)
-            os.rename(temporary, path)
+            if durable:
+                journal.sync()
+            disk.rename(temporary, path)
+            if durable:
+                with syncing(path):
+                    disk.sync_dir(os.path.dirname(path))
         except BaseException:
-            os.close(fd)
+            journal.close()
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                disk.unlink(temporary)
             raise
         return journal
 
     @classmethod
-    def open(cls, path: str) -> Journal:
+    def open(cls, path: str, *, disk: Disk = DISK) -> Journal:
         """Open a journal and read its header. Raises `FileNotFoundError`, other `OSError`s, `DamagedError`."""
-        journal = cls(path, os.open(path, _READ))
+        journal = cls(path, disk.open(path, _READ), disk)
         try:
             journal._read_header()
         except BaseException:
@@ -63,50 +80,70 @@ class Journal:
         """The number after which the entries of this file begin."""
         return int(self.header["base"])
 
+    def ended(self, sequence: int, digest: str) -> bool:
+        """Whether a record read so far ended with that number and has that digest. The header counts as one."""
+        return self._ends.get(sequence) == digest.encode()
+
     def catch_up(self) -> list[bytes]:
         """The entries that were appended since the last call, by anybody. Raises `DamagedError`, `OSError`.
 
         A file that became shorter than what was read of it before is damaged too.
         """
         data = self._tail()
+        if not data:
+            return []
         records = decode_records(data, self.mark)
         for _, mark in records:
-            self.previous, self.mark = self.mark, mark
+            self._advance(mark)
         return [entry for entries, _ in records for entry in entries]
 
     def append(self, entries: Sequence[bytes]) -> None:
-        """Append one record, in one write: all of it counts or none. Only for who holds the lock and has caught up.
+        """Append one record, in one write: all of it counts or none. Only for who holds the lock and has just caught up.
 
         What a writer that died left unfinished is cut off first. Raises `OSError`; then nothing was appended.
         """
         line, mark = encode_record(self.mark, entries)
-        if os.fstat(self._fd).st_size > self.mark.offset:
-            os.ftruncate(self._fd, self.mark.offset)
+        size, self._size = self._size, None
+        if size is None:
+            size = self._disk.fstat(self._fd).st_size
+        if size > self.mark.offset:
+            self._disk.truncate(self._fd, self.mark.offset)
         try:
-            written = os.write(self._fd, line)
+            written = self._disk.write(self._fd, line)
             if written < len(line):
                 raise OSError(errno.ENOSPC, "only a part of the record could be written", self.path)
         except OSError:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self.mark.offset)
+                self._disk.truncate(self._fd, self.mark.offset)
             raise
-        self.previous, self.mark = self.mark, mark
+        self._advance(mark)
+        self._size = mark.offset
+
+    def sync(self) -> None:
+        """Return when all that was appended is on the disk. Raises `SyncError`."""
+        with syncing(self.path):
+            self._disk.sync(self._fd)
 
     def close(self) -> None:
         """Let go of the file. May be called again."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            with contextlib.suppress(OSError):  # what counts was written long before
+                self._disk.close(fd)
 
     def _tail(self) -> bytes:
-        size = os.fstat(self._fd).st_size
+        size = self._size = self._disk.fstat(self._fd).st_size
         if size < self.mark.offset:
             raise DamagedError(f"the file has {size} bytes, and had {self.mark.offset} before", self.mark.line, size)
         chunks, at = [], self.mark.offset
-        while at < size and (chunk := os.pread(self._fd, min(_CHUNK, size - at), at)):
+        while at < size and (chunk := self._disk.pread(self._fd, min(_CHUNK, size - at), at)):
             chunks.append(chunk)
             at += len(chunk)
         return b"".join(chunks)
+
+    def _advance(self, mark: Mark) -> None:
+        self.mark = mark
+        self._ends[mark.sequence] = mark.digest
 
     def _write_header(self, header: Mapping[str, Any]) -> None:
         self.header = header
@@ -130,4 +167,14 @@ class Journal:
         self._begin()
 
     def _begin(self) -> None:
-        self.mark = self.previous = attrs.evolve(self.mark, sequence=self.base)
+        self._ends.clear()
+        self._advance(attrs.evolve(self.mark, sequence=self.base))
+
+
+@contextlib.contextmanager
+def syncing(path: str) -> Iterator[None]:
+    """Raise a refusal to sync as `SyncError`."""
+    try:
+        yield
+    except OSError as error:
+        raise SyncError(error.errno, f"it could not be synced: {error.strerror or error}", path) from error

@@ -29,6 +29,10 @@ class DamagedError(Exception):
         return self.reason
 
 
+class NewerError(DamagedError):
+    """Nothing is wrong with a file, but another version of podkit wrote it, and may be using it."""
+
+
 @attrs.frozen
 class Mark:
     """A place between two records: where it is, how many entries were before it, and the digest that the next one continues."""
@@ -72,3 +76,9 @@ def decode_records(data: bytes, mark: Mark) -> list[tuple[list[bytes], Mark]]:
 
 def _digest(before: bytes, body: bytes) -> bytes:
     return hashlib.sha256(before + b"\0" + body).hexdigest()[:_DIGEST].encode()
+
+
+def readable_entries(data: bytes) -> list[bytes]:
+    """What looks like entries in a damaged file, whatever came before: evidence of what may have been written, and no more."""
+    found = (_LINE.fullmatch(line) for line in data.split(b"\n"))
+    return [entry for match in found if match is not None for entry in match[3].split(b"\t")]

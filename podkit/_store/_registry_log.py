@@ -1,237 +1,183 @@
-"""The registry's log on disk: a journal, its generations, and the anchor in the lock file that vouches for it."""
+"""The registry's log on disk, as the registry uses it: who may write when, what goes wrong, and forked copies."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
+import weakref
 from typing import TYPE_CHECKING
 
-from podkit._store._anchor import Anchor, decode_anchor, encode_anchor
-from podkit._store._journal import Journal
-from podkit._store._journal_record import DamagedError
+from podkit._os import DISK, Disk
+from podkit._store._journal import SyncError
 from podkit._store._lockfile import LockFile
-from podkit._store._log_files import LogFiles
+from podkit._store._log_state import LogState
+from podkit._store._turns import Turns
 from podkit.errors import CorruptRegistryError, RegistryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-_FORMAT = 1
+    from podkit._store._journal import Journal
 
 
 class RegistryLog:
     """The facts in `directory`, numbered from 1, for every process that opens it.
 
     Reading takes no lock unless something looks odd. What is odd is looked at again under the lock, and then is either the trace
-    of a writer that died, which is put right, or damage, which is refused. `in_use` says whether somebody still holds a lease.
+    of a writer that died, which is put right, or damage, which is refused while anybody may hold a lease; `holders` says who.
+    With `durable` a record is on the disk before it counts. A disk that once refused to sync makes this object read-only.
     """
 
-    def __init__(self, directory: str, *, boot: str, timeout: float, in_use: Callable[[], bool]) -> None:
-        self._files = LogFiles(directory)
-        self._boot, self._in_use = boot, in_use
-        self._lock = LockFile(os.path.join(directory, "lock"), timeout=timeout)
-        self._journal: Journal | None = None
-        self._entries: list[bytes] = []
-        self._epoch: str | None = None  # of the registry we once saw here; another one is not ours
-        self._last_anchor: tuple[bytes, Anchor | None] = (b"", None)
-        self._pid = os.getpid()
+    def __init__(
+        self,
+        directory: str,
+        *,
+        boot: str,
+        timeout: float,
+        holders: Callable[[Iterable[bytes]], Sequence[str]],
+        durable: bool = False,
+        disk: Disk = DISK,
+    ) -> None:
+        self.directory = directory
+        self._lock = LockFile(os.path.join(directory, "lock"), timeout=timeout, disk=disk)
+        self._turns = Turns(lambda: self._lock.fd, timeout=timeout, disk=disk)
+        self._state = LogState(directory, self._lock, boot=boot, durable=durable, holders=holders, disk=disk)
+        self._unsure: str | None = None
+        _open.add(self)
 
     @property
     def size(self) -> int:
         """Bytes in the present log."""
-        return 0 if self._journal is None else self._journal.mark.offset
+        journal = self._state.journal
+        return 0 if journal is None else journal.mark.offset
 
     async def read(self, after: int) -> list[bytes]:
         """The facts after that number. Raises `RegistryError` and its kin."""
         if not self._glance():
-            await self._lock_up()
-            with self._locked():
-                self._settle()
-        journal = self._journal
+            await self._locked(_nothing)
+        elif self._state.cluttered():
+            self._tidy()
+        journal = self._state.journal
         if journal is None or after > journal.mark.sequence:
-            raise CorruptRegistryError(
-                self._files.directory, f"the log does not reach number {after}, which was read from it before"
-            )
-        return self._entries[max(0, after - journal.base) :]
+            raise CorruptRegistryError(self.directory, f"the log does not reach number {after}, which was read from it before")
+        self._state.known = True
+        return self._state.entries[max(0, after - journal.base) :]
 
     async def append(self, after: int, facts: Sequence[bytes]) -> bool:
-        """Append one record when the last fact has that number. Raises `RegistryError` and its kin; then nothing was appended."""
-        await self._lock_up()
-        with self._locked():
-            journal = self._settle()
+        """Append one record when the last fact has that number. Raises `RegistryError` and its kin.
+
+        Then nothing was appended; except that a record which could not be synced is there and may not last.
+        """
+
+        def act(journal: Journal) -> bool:
             if journal.mark.sequence != after:
                 return False
-            journal.append(facts)
-            self._entries += facts
-            with contextlib.suppress(OSError):  # the record counts; the next writer brings the anchor up
-                self._vouch(journal)
+            self._state.add(journal, facts)
             return True
+
+        self._check_sure()
+        return await self._locked(act)
 
     async def compact(self, after: int, facts: Sequence[bytes]) -> bool:
         """Go on in a new file that holds only `facts`, when the last fact has the number `after`."""
-        await self._lock_up()
-        with self._locked():
-            old = self._settle()
-            if old.mark.sequence != after:
+
+        def act(journal: Journal) -> bool:
+            if journal.mark.sequence != after:
                 return False
-            new = int(old.header["generation"]) + 1
-            self._begin(new, str(old.header["epoch"]), base=after, facts=facts)
-            self._files.remove_before(new)
+            self._state.replace(journal, facts)
             return True
 
-    def close(self) -> None:
-        """Let go of the files."""
-        self._lock.close()
-        self._drop_journal()
+        self._check_sure()
+        return await self._locked(act)
 
-    # Looking without the lock.
+    async def take_turn(self) -> tuple[int, int] | None:
+        """Wait for our turn to change something, in the order in which programs came; it ends with `leave_turn` of the answer.
+
+        What this task reads and appends meanwhile is not overtaken by anybody. Raises `RegistryError` and its kin.
+        """
+        try:
+            if self._lock.fd < 0:
+                self._open_lock()
+            return await self._turns.take()
+        except CorruptRegistryError:
+            self._state.drop()
+            raise
+        except OSError as error:
+            raise self._typed(error) from error
+
+    def leave_turn(self, turn: tuple[int, int] | None) -> None:
+        """Our turn is over."""
+        self._turns.leave(turn)
+
+    def close(self) -> None:
+        """Let go of the files. What is asked next opens them again."""
+        self._lock.close()
+        self._state.drop()
+        self._turns.reset()
 
     def _glance(self) -> bool:
-        """Catch up without the lock. False when that does not do: nothing is there yet, or something looks odd."""
         try:
-            self._check_process()
-            if not self._lock.open(create=False):
-                return False
-            anchor = self._read_anchor()
-            if anchor is None or anchor.boot != self._boot or self._epoch not in (None, anchor.epoch):
-                return False
-            return self._follow(anchor).mark.sequence >= anchor.sequence
-        except (OSError, DamagedError, CorruptRegistryError):
-            self._drop_journal()
+            return self._lock.open(create=False) and self._state.glance()
+        except (OSError, CorruptRegistryError):
             return False
 
-    # Looking with the lock.
+    def _tidy(self) -> None:
+        """Put right what a writer that died left behind, unless that had to wait."""
+        if self._lock.try_acquire():
+            self._with_lock(_nothing)
 
-    async def _lock_up(self) -> None:
-        with self._typed():
-            self._check_process()
-            if not self._lock.open(create=False):
-                if self._files.generations() and not self._lock.open(create=False):  # somebody may have begun just now
-                    raise CorruptRegistryError(self._lock.path, "the lock file is missing, and the log is there")
-                self._lock.open(create=True)
-        await self._lock.acquire()
+    def _open_lock(self) -> None:
+        if self._lock.open(create=False):
+            return
+        if self._state.files.generations() and not self._lock.open(create=False):  # somebody may have begun just now
+            missing = CorruptRegistryError(self._lock.path, "the lock file is missing, and the log is there")
+            if self._state.known:
+                raise missing
+            self._state.check_free(missing)
+        self._lock.open(create=True)
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    async def _locked(self, act: Callable[[Journal], bool]) -> bool:
+        """What `act` answers of the settled journal, under the lock, when it is our turn."""
+        turn = await self.take_turn()
         try:
-            with self._typed():
-                yield
+            await self._lock.acquire(self._turns.waited)
+            return self._with_lock(act)
+        finally:
+            self._turns.leave(turn)
+
+    def _with_lock(self, act: Callable[[Journal], bool]) -> bool:
+        try:
+            return act(self._state.settle())
+        except CorruptRegistryError:
+            self._state.drop()
+            raise
+        except OSError as error:
+            raise self._typed(error) from error
         finally:
             self._lock.release()
 
-    @contextlib.contextmanager
-    def _typed(self) -> Iterator[None]:
-        """What goes wrong comes out as an error of the registry, and what we knew of the log is read and verified anew after it."""
-        try:
-            yield
-        except CorruptRegistryError:
-            self._drop_journal()
-            raise
-        except DamagedError as error:
-            anchor = self._last_anchor[1]
-            path = self._lock.path if anchor is None else self._files.path(anchor.generation)
-            self._drop_journal()
-            raise CorruptRegistryError(path, error.reason, error.line, error.offset) from error
-        except OSError as error:
-            self._drop_journal()
-            raise RegistryError(f"the registry in {self._files.directory} cannot be used: {error}") from error
+    def _typed(self, error: OSError) -> RegistryError:
+        """What went wrong, as an error of the registry. What we knew of the log is read and verified anew after it."""
+        self._state.drop()
+        if isinstance(error, SyncError):
+            self._unsure = str(error)
+        return RegistryError(f"the registry in {self.directory} cannot be used: {error}")
 
-    def _settle(self) -> Journal:
-        """The journal, caught up and vouched for by the anchor. Begins one where there is none, or after a restart."""
-        anchor = self._read_anchor()
-        if self._epoch is not None and (anchor is None or anchor.epoch != self._epoch):
-            raise CorruptRegistryError(self._files.directory, "the registry was removed or replaced while it was in use")
-        if anchor is None:
-            self._check_new()
-            return self._begin(1, secrets.token_hex(8))
-        if anchor.boot != self._boot:
-            self._files.put_aside(anchor.generation, anchor.boot)
-            return self._begin(anchor.generation + 1, secrets.token_hex(8))
-        try:
-            journal = self._follow(anchor)
-        except FileNotFoundError:
-            raise CorruptRegistryError(self._files.path(anchor.generation), "the log is missing") from None
-        known = {mark.sequence: mark.digest.decode() for mark in (journal.previous, journal.mark)}
-        if known.get(anchor.sequence) != anchor.digest:
-            raise DamagedError(
-                f"the log ends with number {journal.mark.sequence}, which does not go with its anchor ({anchor.sequence})",
-                journal.mark.line,
-                journal.mark.offset,
-            )
-        if anchor.sequence != journal.mark.sequence:
-            self._vouch(journal)
-        return journal
+    def _check_sure(self) -> None:
+        if self._unsure is not None:
+            raise RegistryError(f"the registry in {self.directory} is read-only here since {self._unsure}")
 
-    def _check_new(self) -> None:
-        """See to it that nothing was ever granted here: then a lock file without an anchor is a registry that begins."""
-        for generation in self._files.generations():
-            with contextlib.closing(Journal.open(self._files.path(generation))) as journal:
-                if journal.catch_up():
-                    raise CorruptRegistryError(self._lock.path, f"there is no anchor for {journal.path}")
-        if self._in_use():
-            raise CorruptRegistryError(self._files.directory, "pods hold leases here, and the log is missing")
 
-    def _begin(self, generation: int, epoch: str, *, base: int = 0, facts: Sequence[bytes] = ()) -> Journal:
-        header = {
-            "podkit": "registry",
-            "format": _FORMAT,
-            "boot": self._boot,
-            "epoch": epoch,
-            "generation": generation,
-            "base": base,
-        }
-        journal = Journal.create(self._files.path(generation), header, facts)
-        try:
-            self._vouch(journal)
-        except BaseException:
-            journal.close()
-            raise
-        self._drop_journal()
-        self._journal, self._entries, self._epoch = journal, list(facts), epoch
-        return journal
+def _nothing(_journal: Journal) -> bool:
+    return True  # to have settled it was enough
 
-    # Both.
 
-    def _follow(self, anchor: Anchor) -> Journal:
-        """The journal of that anchor, with all that was appended to it. Raises `FileNotFoundError`, `OSError`, `DamagedError`."""
-        journal = self._journal
-        if journal is None or journal.header["generation"] != anchor.generation:
-            journal = Journal.open(self._files.path(anchor.generation))
-            expected = {"format": _FORMAT, "boot": anchor.boot, "epoch": anchor.epoch, "generation": anchor.generation}
-            if any(journal.header.get(name) != value for name, value in expected.items()):
-                journal.close()
-                raise DamagedError("the header is of another podkit, boot or registry than the anchor", 1, 0)
-            self._drop_journal()
-            self._journal, self._epoch = journal, anchor.epoch
-        self._entries += journal.catch_up()
-        return journal
+_open: weakref.WeakSet[RegistryLog] = weakref.WeakSet()
 
-    def _read_anchor(self) -> Anchor | None:
-        data = self._lock.anchor_bytes()
-        if data != self._last_anchor[0]:
-            self._last_anchor = (b"", None)
-            self._last_anchor = (data, decode_anchor(data))
-        return self._last_anchor[1]
 
-    def _vouch(self, journal: Journal) -> None:
-        """Write into the lock file how far the log has come."""
-        anchor = Anchor(
-            boot=self._boot,
-            epoch=str(journal.header["epoch"]),
-            generation=int(journal.header["generation"]),
-            sequence=journal.mark.sequence,
-            digest=journal.mark.digest.decode(),
-        )
-        self._lock.write_anchor(encode_anchor(anchor))
+def _close_after_fork() -> None:
+    """A forked copy opens its own files: it shares nothing with its original, the lock least of all."""
+    for log in tuple(_open):
+        log.close()
 
-    def _check_process(self) -> None:
-        """A forked copy of the program opens its own files: it shares nothing with its original, the lock least of all."""
-        if self._pid != os.getpid():
-            self.close()
-            self._pid = os.getpid()
 
-    def _drop_journal(self) -> None:
-        journal, self._journal, self._entries = self._journal, None, []
-        if journal is not None:
-            journal.close()
+os.register_at_fork(after_in_child=_close_after_fork)

@@ -73,7 +73,7 @@ def test_a_lease_is_taken_once(path):
 
 
 def test_a_pipe_that_cannot_be_opened_is_not_left_behind(path, monkeypatch):
-    def refuse(*_args):
+    def refuse(*_args, **_more):
         raise OSError(24, "too many open files")
 
     monkeypatch.setattr(os, "open", refuse)

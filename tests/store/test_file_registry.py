@@ -11,7 +11,9 @@ import textwrap
 import pytest
 import trio
 
+from podkit._os._disk import Disk
 from podkit._store import FileRegistry, _file_registry, open_registry
+from podkit._store._anchor import PLACES, SIZE
 from podkit._store._lockfile import LockFile
 from podkit.errors import RegistryBusyError, RegistryError, WriteConflictError
 
@@ -108,7 +110,7 @@ async def test_who_waits_too_long_for_the_lock_hears_who_has_it(directory, files
     await open_root(registry)
     fd = os.open(files(".registry", "lock"), os.O_RDWR)
     fcntl.flock(fd, fcntl.LOCK_EX)
-    os.pwrite(fd, b"process 4711 (somebody)".ljust(128), 512)
+    os.pwrite(fd, b"process 4711 (somebody)".ljust(128), PLACES * SIZE)
     with pytest.raises(RegistryBusyError) as caught:
         await open_root(registry, "b", "/v")
     assert caught.value.holder == "process 4711 (somebody)"
@@ -143,14 +145,14 @@ async def test_the_lock_is_free_after_whatever_happened(directory, files, open_r
         os.close(fd)
 
     lock_is_free()
-    for name in ("pwrite", "stat"):
+    for name in ("pwrite", "lstat"):
         with monkeypatch.context() as patch:
-            patch.setattr(os, name, lambda *_a, **_k: (_ for _ in ()).throw(OSError("broken")))
+            patch.setattr(Disk, name, lambda *_a, **_k: (_ for _ in ()).throw(OSError("broken")))
             with pytest.raises(RegistryError, match="broken"):
                 await registry.append(2, [b"x"])
         lock_is_free()
     with monkeypatch.context() as patch:
-        patch.setattr(registry._log, "_settle", lambda: 1 / 0)
+        patch.setattr(registry._log._state, "settle", lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await registry.append(2, [b"x"])
     lock_is_free()
@@ -208,7 +210,7 @@ async def test_a_sweep_removes_old_leases_that_nobody_has_a_row_for(directory, f
 async def test_a_lease_that_cannot_be_removed_is_left(directory, monkeypatch):
     registry = FileRegistry(directory)
     (await registry.hold("a.1")).release()
-    monkeypatch.setattr(os, "unlink", lambda *_a: (_ for _ in ()).throw(PermissionError()))
+    monkeypatch.setattr(os, "unlink", lambda *_a, **_k: (_ for _ in ()).throw(PermissionError()))
     await registry.forget("a.1")
     assert not await registry.held("a.1")
 

@@ -4,13 +4,14 @@ import errno
 import os
 import tempfile
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podkit._store._anchor import SIZE, Anchor, decode_anchor, encode_anchor
+from podkit._store._anchor import SIZE, Anchor, decode_anchors, encode_anchor
 from podkit._store._journal import Journal
-from podkit._store._journal_record import DamagedError, Mark, decode_records, encode_record
+from podkit._store._journal_record import DamagedError, Mark, NewerError, decode_records, encode_record, readable_entries
 
 entries = st.binary(min_size=1).filter(lambda entry: b"\n" not in entry and b"\t" not in entry)
 records = st.lists(st.lists(entries, min_size=1, max_size=4), max_size=6)
@@ -103,7 +104,8 @@ def test_what_no_line_can_hold_is_not_written(batch):
 def test_a_journal_numbers_its_entries_after_its_base(journal, path):
     assert journal.base == 10
     assert journal.mark.sequence == 14
-    assert journal.previous.sequence == 13
+    assert [n for n in range(20) if journal.ended(n, "")] == []
+    assert journal.ended(14, journal.mark.digest.decode())
     assert read(path) == [b"one", b"two", b"three", b'{"four":4}']
     assert os.stat(path).st_mode & 0o077 == 0
     assert os.listdir(os.path.dirname(path)) == ["log.1"]
@@ -203,28 +205,58 @@ def test_a_file_that_shrinks_while_it_is_read_is_read_as_far_as_it_goes(journal,
 ANCHOR = Anchor(boot="b" * 36, epoch="e" * 16, generation=10**15, sequence=10**15, digest="d" * 32)
 
 
+LATER = attrs.evolve(ANCHOR, sequence=10**15 + 1)
+
+
 def test_an_anchor_has_always_the_same_size():
     assert len(encode_anchor(ANCHOR)) == SIZE
-    assert decode_anchor(encode_anchor(ANCHOR)) == ANCHOR
-    assert decode_anchor(encode_anchor(ANCHOR) + b"process 7") == ANCHOR
-    assert decode_anchor(b"") is None
-    assert decode_anchor(b"\0" * SIZE) is None
+    assert decode_anchors(encode_anchor(ANCHOR)) == (ANCHOR, 1)
+    assert decode_anchors(encode_anchor(ANCHOR) + b"\0" * SIZE + b"process 7") == (ANCHOR, 1)
+    for blank in (b"", b"\0" * SIZE, b"\0" * SIZE * 2 + b"process 7"):
+        assert decode_anchors(blank) == (None, 0)
+
+
+def test_the_newest_anchor_counts_and_the_next_one_replaces_the_other():
+    one, two = encode_anchor(ANCHOR), encode_anchor(LATER)
+    assert decode_anchors(one + two) == (LATER, 0)
+    assert decode_anchors(two + one) == (LATER, 1)
+    generation = encode_anchor(attrs.evolve(ANCHOR, generation=10**15 + 1, sequence=1))
+    assert decode_anchors(generation + two)[1] == 1
+
+
+@pytest.mark.proves("I9")
+def test_an_anchor_torn_at_any_byte_leaves_the_one_before():
+    one, two = encode_anchor(ANCHOR), encode_anchor(LATER)
+    older = encode_anchor(attrs.evolve(ANCHOR, sequence=10**15 - 1))
+    for cut in range(SIZE):
+        found, place = decode_anchors(one + two[:cut] + older[cut:])
+        assert (found, place) == (ANCHOR, 1) or (found, place) == (LATER, 0)
+        assert decode_anchors(two[:cut])[0] is None  # the very first one
 
 
 def test_a_damaged_anchor_is_found():
     data = encode_anchor(ANCHOR)
     for at in range(len(data.rstrip())):
-        with pytest.raises(DamagedError):
-            decode_anchor(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
-    with pytest.raises(DamagedError):
-        decode_anchor(data[:-1])
+        bad = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        assert decode_anchors(bad) == (None, 0)
+        with pytest.raises(DamagedError, match="both"):
+            decode_anchors(bad + bad)
+    assert decode_anchors(data[:-1]) == (None, 0)
 
 
 def test_a_newer_anchor_is_refused(monkeypatch):
     from podkit._store import _anchor
 
-    monkeypatch.setattr(_anchor, "FORMAT", 2)
-    data = encode_anchor(ANCHOR)
+    monkeypatch.setattr(_anchor, "FORMAT", 3)
+    data = encode_anchor(LATER)
     monkeypatch.undo()
-    with pytest.raises(DamagedError, match="newer podkit"):
-        decode_anchor(data)
+    for found in (data, encode_anchor(ANCHOR) + data):
+        with pytest.raises(NewerError, match="another podkit"):
+            decode_anchors(found)
+
+
+def test_what_can_still_be_read_of_a_damaged_journal_is_evidence():
+    data, _ = written(BATCHES)
+    assert readable_entries(data) == [b"one", b"two", b"three", b'{"four":4}']
+    assert readable_entries(b"junk\n" + data[60:]) == [b'{"four":4}']
+    assert readable_entries(b"\0" * 999) == []
