@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from podkit._os._resolve import ChangedError, Place
-from podkit.errors import PathRefusedError
+from podkit._os._resolve import O_LOOK, ChangedError, Place
+from podkit._os._spelling import plain
+from podkit.errors import PathRefusedError, PodkitError
 from podkit.protocol import Permission
 
 if TYPE_CHECKING:
@@ -48,7 +49,29 @@ def open_read(root: Root, path: object, judge: Judge, *, cwd: str = "/") -> tupl
             raise
         return fd, attrs.evolve(place, info=now)
 
-    return root.walk(path, use, cwd=cwd)
+    return _read_straight(root, path, judge, cwd) or root.walk(path, use, cwd=cwd)
+
+
+def _read_straight(root: Root, path: object, judge: Judge, cwd: str) -> tuple[int, Place] | None:
+    """What most paths allow: no link is met, so the path means what it says and can be judged and then opened in one go.
+
+    None means that it has to be looked at more closely, which also tells what is wrong. What is no file is not opened.
+    """
+    shown = plain(path, cwd)
+    if shown is None:
+        return None
+    try:
+        judge(Place(shown, shown), Permission.READ)
+        if not stat.S_ISREG(os.lstat(shown).st_mode):
+            return None
+        fd = root.open_at(shown, _READ)
+    except (PodkitError, ChangedError, OSError):
+        return None
+    info = os.fstat(fd)
+    if not root.holds_files(info) or not stat.S_ISREG(info.st_mode):
+        os.close(fd)
+        return None
+    return fd, Place(shown, shown, info)
 
 
 def open_listing(root: Root, path: object, judge: Judge, *, cwd: str = "/") -> tuple[int, Place]:
@@ -68,7 +91,18 @@ def stat_path(root: Root, path: object, judge: Judge, *, cwd: str = "/", follow:
 
     def use(place: Place) -> os.stat_result:
         judge(place, Permission.READ)
-        return present(place)
+        if stat.S_ISLNK(present(place).st_mode):
+            at = root.open_directory(place.parent)
+            try:
+                with surprised(FileNotFoundError):
+                    return os.stat(place.name, dir_fd=at, follow_symlinks=False)
+            finally:
+                os.close(at)
+        fd = root.open_at(place.path, O_LOOK)
+        try:
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
 
     return root.walk(path, use, cwd=cwd, follow=follow)
 
@@ -104,7 +138,7 @@ def remove(root: Root, path: object, judge: Judge, *, cwd: str = "/") -> None:
         directory = stat.S_ISDIR(present(place).st_mode)
         if directory:
             judge(place, Permission.WRITE, whole=True)
-        parent = root.open_directory(_parent_of(place))
+        parent = root.open_directory(name_to_change(root, place))
         try:
             with surprised(FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 (os.rmdir if directory else os.unlink)(place.name, dir_fd=parent)
@@ -128,9 +162,9 @@ def rename(root: Root, source: object, target: object, judge: Judge, *, cwd: str
             present(one)
             if len(other.missing) > 1:
                 raise _absent(other)
-            start, end = root.open_directory(_parent_of(one)), -1
+            start, end = root.open_directory(name_to_change(root, one)), -1
             try:
-                end = root.open_directory(_parent_of(other))
+                end = root.open_directory(name_to_change(root, other))
                 with surprised(FileNotFoundError):
                     os.rename(one.name, other.name, src_dir_fd=start, dst_dir_fd=end)
             finally:
@@ -158,9 +192,15 @@ def check_regular(place: Place, info: os.stat_result) -> None:
         raise PathRefusedError(place.shown, "not a regular file")
 
 
-def _parent_of(place: Place) -> str:
+def name_to_change(root: Root, place: Place) -> str:
+    """The directory in which the name of `place` can be removed or given to something else.
+
+    Raises `PathRefusedError` for `/`, and for what a scope was granted by: a target, and what has one below it, stays where it is.
+    """
     if not place.name:
         raise PathRefusedError(place.shown, "has no name that could be changed")
+    if root.is_target(place.path, above=True):
+        raise PathRefusedError(place.shown, "a target of the scope, or above one, and stays where it is")
     return place.parent
 
 

@@ -8,6 +8,8 @@ from podkit.errors import PathRefusedError
 
 MAX_PATH = 4095  # bytes, PATH_MAX without its NUL
 MAX_NAME = 255  # bytes
+_SHORT = 255  # then no name in it is too long either
+_ODD = ("//", "/.", "\0")
 
 
 @attrs.frozen
@@ -45,6 +47,15 @@ def spell(path: object, *, cwd: str) -> Spelling:
         elif shown:
             shown.pop()
     return Spelling("/" + "/".join(shown), parts, path.rpartition("/")[2] in ("", ".", ".."))
+
+
+def plain(path: object, cwd: str) -> str | None:
+    """`path` in full when there is nothing about it that would have to be thought about, as there is about most; else None."""
+    if isinstance(path, str) and path:
+        full = path if path[0] == "/" else f"{cwd}/{path}"
+        if len(full) <= _SHORT and full.isascii() and full[-1] != "/" and not any(odd in full for odd in _ODD):
+            return full
+    return None
 
 
 def check_size(path: str, parts: tuple[str, ...]) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import re
 import stat
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import attrs
@@ -22,14 +25,19 @@ if TYPE_CHECKING:
 
 _FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _IN_PLACE = os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY
+_TEMPORARY = re.compile(r"\.podkit-[a-z0-9_-]{1,80}\.tmp")
+_MAX_SWEPT = 10_000  # entries of a directory that are looked at
+_MAX_REMEMBERED = 256
 
 
-def open_write(root: Root, path: object, judge: Judge, *, size: int, cwd: str = "/") -> Writing:
+def open_write(root: Root, path: object, judge: Judge, *, size: int, cwd: str = "/", swept: set[str] | None = None) -> Writing:
     """Begin to write `size` bytes as the whole content of the file `path`; missing directories on the way are made.
 
     The content is written beside the file and takes its name at the end, so the file keeps its mode, other hard links keep the old
-    content, and readers see the old content or the new. Where the judge allows the file alone and nothing beside it, it is
-    written in place; then space is reserved first, and a file with a second hard link is refused.
+    content, and readers see the old content or the new. Where the judge allows the file alone and nothing beside it, and where the
+    file itself is pinned, it is written in place; then space is reserved first, and a file with a second hard link is refused.
+
+    `swept` remembers directories in which what killed writers left beside their files was looked for: once in each.
 
     Raises `PathRefusedError` for a directory or anything that is not a regular file, `OSError`, and what the judge raises.
     """
@@ -45,7 +53,7 @@ def open_write(root: Root, path: object, judge: Judge, *, size: int, cwd: str = 
         parents = _Parents(root, place)
         try:
             parents.make(place.missing[:-1])
-            return _begin(root, place, parents, judge, size)
+            return _begin(root, place, parents, judge, size, swept)
         except BaseException:
             parents.abandon()
             raise
@@ -171,27 +179,73 @@ class _Parents:
         self.keep()
 
 
-def _begin(root: Root, place: Place, parents: _Parents, judge: Judge, size: int) -> Writing:
+def _begin(root: Root, place: Place, parents: _Parents, judge: Judge, size: int, swept: set[str] | None) -> Writing:
     temporary = f".podkit-{new_incarnation()}.tmp"
     beside = attrs.evolve(
         place, path=f"{place.parent.rstrip('/')}/{temporary}", shown=f"{place.shown.rpartition('/')[0]}/{temporary}"
     )
+    if root.is_target(place.path):  # a replacement would be another file than the one that was granted
+        return _begin_in_place(root, place, parents, size)
     try:
         judge(beside, Permission.WRITE)
     except AccessDeniedError:
         return _begin_in_place(root, place, parents, size)
+    if swept is not None and place.parent not in swept:
+        if len(swept) >= _MAX_REMEMBERED:
+            swept.clear()
+        swept.add(place.parent)
+        sweep(parents.at)
     # While it is filled nobody may read more of it than of the file it will be.
     mode = 0o666 if place.info is None else 0o600
     with surprised(FileNotFoundError):  # the directory itself was removed
         fd = os.open(temporary, _FRESH, mode, dir_fd=parents.at)
     writing = Writing(place, False, root, fd, parents, temporary, size)
-    if place.info is not None:
-        try:
+    try:
+        _claim(fd)
+        if place.info is not None:
             _look_like(fd, place.info)
-        except BaseException:
-            writing.abandon()
-            raise
+    except BaseException:
+        writing.abandon()
+        raise
     return writing
+
+
+def _claim(fd: int) -> None:
+    """Lock a temporary file for as long as it is open: by that others see that its writer lives. Where there are no such locks
+    nothing is ever swept either. Raises `ChangedError` when a sweeper was quicker."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ChangedError from error
+    except OSError:
+        return
+    if os.fstat(fd).st_nlink == 0:
+        raise ChangedError
+
+
+def sweep(at: int) -> None:
+    """Remove from a directory the temporary files of writers that were killed: those that nobody holds locked any more."""
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=at)
+    try:
+        with os.scandir(fd) as entries:
+            left = [entry.name for entry in islice(entries, _MAX_SWEPT) if _TEMPORARY.fullmatch(entry.name)]
+        for name in left:
+            with contextlib.suppress(OSError):
+                _sweep(fd, name)
+    finally:
+        os.close(fd)
+
+
+def _sweep(at: int, name: str) -> None:
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    try:
+        info = os.fstat(fd)
+        if stat.S_ISREG(info.st_mode):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(info, os.stat(name, dir_fd=at, follow_symlinks=False)):
+                os.unlink(name, dir_fd=at)
+    finally:
+        os.close(fd)
 
 
 def _begin_in_place(root: Root, place: Place, parents: _Parents, size: int) -> Writing:

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from podkit._os import ChangedError, Root, open_listing, open_read, spell, stat_path
+from podkit._os import _files as files_room
 from podkit._os import _openat2 as door
 from podkit._os import _resolve as resolve_room
 from podkit._os import _walk as walk_room
@@ -154,14 +155,29 @@ def test_pipes_and_devices_are_refused_without_being_opened(yard, make):
         read(yard, yard.path("w/odd"))
 
 
-def test_a_pipe_put_there_after_the_judgement_is_not_waited_for(yard, monkeypatch):
+@pytest.mark.parametrize("name", ["w/f", "w/./f"])
+def test_a_pipe_put_there_after_the_judgement_is_not_waited_for(yard, name):
     def swap(place, asked, /, *, whole=False):
         if place.path == yard.path("w/f"):
             os.unlink(place.path)
             os.mkfifo(place.path)
 
     with pytest.raises(PathRefusedError, match="not a regular file"):
-        open_read(yard.root, yard.path("w/f"), swap)
+        open_read(yard.root, yard.path(name), swap)
+
+
+def test_a_pipe_put_there_at_the_last_moment_is_not_waited_for(yard, monkeypatch):
+    real = os.lstat
+
+    def swap(path):
+        info = real(path)
+        os.unlink(path)
+        os.mkfifo(path)
+        return info
+
+    monkeypatch.setattr(files_room.os, "lstat", swap)
+    with pytest.raises(PathRefusedError, match="not a regular file"):
+        open_read(yard.root, yard.path("w/f"), yard.judge)
 
 
 def test_a_swap_between_judgement_and_opening_is_seen_and_judged_again(yard):
@@ -298,13 +314,13 @@ def test_an_interrupted_call_is_made_again(monkeypatch):
 def test_where_proc_is_an_ordinary_directory_or_missing_nothing_is_refused_for_it(monkeypatch):
     real = os.stat
     monkeypatch.setattr(walk_room.os, "stat", lambda path, **more: real("/" if path == "/proc" else path, **more))
-    assert walk_room._processes() is None
+    assert walk_room._processes.__wrapped__() is None
 
     def missing(path, **more):
         raise FileNotFoundError
 
     monkeypatch.setattr(walk_room.os, "stat", missing)
-    assert walk_room._processes() is None
+    assert walk_room._processes.__wrapped__() is None
 
 
 def test_trouble_on_the_way_is_told_as_it_is(yard, monkeypatch):
@@ -330,6 +346,7 @@ def test_a_disk_in_trouble_is_told_when_something_is_opened(yard, monkeypatch):
         raise OSError(errno.EIO, "broken")
 
     monkeypatch.setattr(yard.root, "_open", broken)
+    monkeypatch.setattr(walk_room, "openat2", broken)
     with pytest.raises(OSError, match="broken"):
         yard.root.open_at(yard.path("w/f"), os.O_RDONLY)
 
