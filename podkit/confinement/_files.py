@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import asynccontextmanager
+import stat
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
 import trio
 
 from podkit import abc as ports
-from podkit._os import Root, open_listing, open_read, open_write, spell
+from podkit._os import Root, make_directory, open_listing, open_read, open_write, remove, remove_tree, rename, spell, stat_path
+from podkit.abc import FileStat
 from podkit.confinement._judge import ControlPlane, ScopeJudge
 from podkit.errors import AccessDeniedError, PathRefusedError, shown
 from podkit.protocol import Permission, check_path
@@ -17,7 +19,7 @@ from podkit.protocol import Permission, check_path
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from podkit._os import Writing
+    from podkit._os import Pinned, Writing
     from podkit.confinement._gate import Gate
     from podkit.logic import Scope
 
@@ -46,18 +48,27 @@ class Files(ports.Files):
         max_bytes: int = 64 * 2**20,
         kernel: bool | None = None,
         holder: Callable[[str], Awaitable[str | None]] | None = None,
+        pins: Callable[[], Sequence[Pinned]] = tuple,
+        sensitive: Callable[[str], str | None] | None = None,
+        cross_mounts: bool = True,
     ) -> None:
         """`scope` is asked at every operation, inside the `gate`. `control` are podkit's own directories, never touched here.
 
         `committed` is awaited before anything is changed. `max_bytes` bounds a file that is read or written. `kernel` is passed to
-        `Root`. `holder` is asked who may write at a path where we may not, so that a refusal can name them. Raises
-        `InvalidRuleError` when `cwd` or one of `control` is not an absolute normal path.
+        `Root`. `holder` is asked who may write at a path where we may not, so that a refusal can name them.
+
+        `pins` tell what was at the targets of the scope when it was given: whatever is done at or below one is done in that very
+        object, or refused ("replaced") when something else is there by now. `sensitive` says of a path why it is not to be changed
+        although the scope allows it, or None. With `cross_mounts=False` what is on another mount than the target it is in is
+        refused. Raises `InvalidRuleError` when `cwd` or one of `control` is not an absolute normal path.
         """
         self._scope = scope
         self._gate = gate
         self._cwd = check_path(cwd)
         self._control = ControlPlane(tuple(check_path(directory) for directory in control))
         self._committed = committed
+        self._pins, self._sensitive, self._cross_mounts = pins, sensitive, cross_mounts
+        self._swept: set[str] = set()
         self._max_bytes = max_bytes
         self._kernel = kernel
         self._holder = holder
@@ -88,10 +99,8 @@ class Files(ports.Files):
         content = memoryview(bytes(data))
         if len(content) > self._max_bytes:
             raise PathRefusedError(spell(path, cwd=self._cwd).shown, f"more than {self._max_bytes} bytes to write")
-        if self._committed is not None:
-            await self._committed()
-        async with self._operation("writing", path) as (root, judge):
-            writing = open_write(root, path, judge, size=len(content), cwd=self._cwd)
+        async with self._change("writing", path) as (root, judge):
+            writing = open_write(root, path, judge, size=len(content), cwd=self._cwd, swept=self._swept)
             with trio.CancelScope(shield=writing.in_place):
                 await _write(writing, content)
 
@@ -119,13 +128,57 @@ class Files(ports.Files):
                 os.close(fd)
         return sorted(names)
 
+    async def stat(self, path: str) -> FileStat:
+        """What is there, links followed."""
+        async with self._operation("looking at", path) as (root, judge):
+            info = stat_path(root, path, judge, cwd=self._cwd)
+        return FileStat(kind=_kind(info.st_mode), size=info.st_size, modified=info.st_mtime)
+
+    async def make_directory(self, path: str) -> None:
+        """Make one directory in one that is there. Raises `FileExistsError`."""
+        async with self._change("making", path) as (root, judge):
+            make_directory(root, path, judge, cwd=self._cwd)
+
+    async def remove(self, path: str) -> None:
+        """Remove a file, a link (never what it leads to) or an empty directory. A target of the scope itself stays."""
+        async with self._change("removing", path) as (root, judge):
+            remove(root, path, judge, cwd=self._cwd)
+
+    async def rename(self, source: str, target: str) -> None:
+        """Give `source` (a link itself, never what it leads to) the name `target`; a file there is replaced.
+
+        Both ends have to be allowed with everything below them: what is lent or denied stays where it is, and so do the targets of
+        the scope.
+        """
+        async with self._change("renaming", source) as (root, judge):
+            rename(root, source, target, judge, cwd=self._cwd)
+
+    async def remove_tree(self, path: str) -> None:
+        """Remove a directory with everything below it, or whatever else is there. No link is followed.
+
+        All of it has to be allowed, nothing may be mounted in it, and a target of the scope stays. Once begun it goes on to its
+        end, also when it is cancelled. An `OSError` in the middle leaves the rest.
+        """
+        async with self._change("removing", path) as (root, judge):
+            removal = remove_tree(root, path, judge, cwd=self._cwd)
+            with closing(removal), trio.CancelScope(shield=True):
+                while removal.step():
+                    await trio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def _change(self, what: str, path: str) -> AsyncIterator[tuple[Root, ScopeJudge]]:
+        if self._committed is not None:
+            await self._committed()
+        async with self._operation(what, path) as given:
+            yield given
+
     @asynccontextmanager
     async def _operation(self, what: str, path: str) -> AsyncIterator[tuple[Root, ScopeJudge]]:
         await trio.lowlevel.checkpoint()
         try:
             async with self._gate.shared(f"{what} {shown(path)}"):
-                with Root(kernel=self._kernel) as root:
-                    yield root, ScopeJudge(root, self._scope(), self._control)
+                with Root(kernel=self._kernel, pins=self._pins(), cross_mounts=self._cross_mounts) as root:
+                    yield root, ScopeJudge(root, self._scope(), self._control, self._sensitive)
         except AccessDeniedError as error:
             if error.holder is None and error.asked is Permission.WRITE and self._holder is not None:
                 error.holder = await self._holder(error.path)
@@ -155,6 +208,12 @@ async def _write(writing: Writing, content: memoryview) -> None:
         writing.abandon()
         raise
     writing.commit()
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISREG(mode):
+        return "file"
+    return "directory" if stat.S_ISDIR(mode) else "other"
 
 
 def _readable(name: str) -> str:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from podkit.errors import ScopeError, shown
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -62,10 +64,12 @@ class Gate:
     async def alone(self, what: str = "a revocation") -> AsyncIterator[None]:
         """Be inside alone: waits until everybody has left, and keeps new ones out from now on.
 
-        Raises `RuntimeError` when called from inside, because it would wait for itself.
+        Raises `ScopeError` when called from inside, because it would wait for itself. A task elsewhere that somebody inside waits
+        for waits too; whoever asks to be alone bounds that with a deadline of their own.
         """
         if self._held_here():
-            raise RuntimeError("alone() was called from inside the same gate and would wait for itself")
+            inside = ", ".join(self.busy)
+            raise ScopeError(f"{what} was asked for in the middle of what it has to wait for: {shown(inside, 200)}")
         async with self._pass(_Pass(what, alone=True), nested=False):
             yield
 

@@ -10,6 +10,8 @@ from podkit.errors import AccessDeniedError
 from podkit.protocol import Permission
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from podkit._os import Place, Root
     from podkit.logic import Scope
 
@@ -50,21 +52,29 @@ class ScopeJudge:
     """Judges places by a scope and the control plane; what operations of `podkit._os` on files ask.
 
     `asked` must be allowed at the path that is meant, links resolved. The path as it was written must not be out of sight either
-    (READ at least): a link from elsewhere is no way in. Raises `AccessDeniedError`.
+    (READ at least): a link from elsewhere is no way in. `sensitive` says of a path why podkit's own tools do not change it although
+    the scope allows that, or None; it is asked about both. Raises `AccessDeniedError`.
     """
 
     root: Root
     scope: Scope
     control: ControlPlane
+    sensitive: Callable[[str], str | None] | None = None
 
     def __call__(self, place: Place, asked: Permission, /, *, whole: bool = False) -> None:
-        for path in (place.path, place.shown):
+        paths = (place.path,) if place.path == place.shown else (place.path, place.shown)
+        for path in paths:
             if self.control.holds(self.root, path):
                 raise AccessDeniedError(path, asked, "podkit keeps this directory for itself")
         if self.scope.at(place.path) < asked:
             self._deny(self._blame(place), asked)
-        if self.scope.at(place.shown) < min(asked, Permission.READ):
+        if len(paths) > 1 and self.scope.at(place.shown) < min(asked, Permission.READ):
             self._deny(place.shown, Permission.READ)
+        if asked is Permission.WRITE and self.sensitive is not None:
+            for path in paths:
+                why = self.sensitive(path)
+                if why is not None:
+                    raise AccessDeniedError(path, asked, why)
         if whole:
             self._check_whole(place, asked)
 

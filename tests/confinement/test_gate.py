@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from podkit.confinement import Gate
+from podkit.errors import ScopeError
 
 
 class House:
@@ -156,7 +157,7 @@ async def test_one_alone_may_share_with_itself():
 async def test_one_who_is_inside_cannot_be_alone():
     gate = Gate()
     async with gate.shared("x"):
-        with pytest.raises(RuntimeError, match="wait for itself"):
+        with pytest.raises(ScopeError, match="in the middle"):
             async with gate.alone():
                 pytest.fail("alone")
     async with gate.alone():
