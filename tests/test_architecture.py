@@ -17,7 +17,8 @@ LAYERS = (
     ("_life",),
     ("tools", "worker", "models", "cli_agents"),
     ("",),  # the front door
-    ("testing", "bridges", "host"),
+    ("testing",),
+    ("bridges", "host"),
 )
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 PURE_ROOMS = {"errors", "protocol", "logic"}

@@ -36,7 +36,7 @@ def signature_of(thing: object) -> str:
         signature = inspect.signature(thing)  # type: ignore[arg-type]  # not everything is callable: hence the except
     except (TypeError, ValueError):
         return ""
-    parameters = [one for one in signature.parameters.values() if one.name != "self"]
+    parameters = [one for one in signature.parameters.values() if one.name != "self" and not one.name.startswith("_")]
     shown = str(signature.replace(parameters=parameters))
     shown = re.sub(r"(: |-> )'([^']*)'", r"\1\2", re.sub(r" at 0x[0-9a-f]+", "", shown))
     return shown.removesuffix(" -> None")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from podkit._os import own_process, read_all, say
+from podkit._os import Wards, own_process, read_all, say
 from podkit.errors import NotBornError
 from podkit.logic import decide_adopt
 from podkit.protocol import BirthCredential
@@ -65,7 +65,9 @@ async def adopt_in_task(birth: Birth, worker: Worker, *, tools: Sequence[Tool]) 
     """The same, for a child that is a task of this program."""
     parent = birth.parent
     registry = parent.authority.registry
-    house = await _house(birth.document, worker, parent.transport, registry, tools, birth.lease, birth.listener, own=None)
+    house = await _house(
+        birth.document, worker, parent.transport, registry, tools, birth.lease, birth.listener, own=None, wards=parent.setting.wards
+    )
     if birth.process is not None:
         birth.process.house = house.scope
     async with trio.open_nursery() as nursery:
@@ -111,6 +113,7 @@ async def _house(
     listener: trio.abc.Listener[trio.abc.Channel[bytes]],
     *,
     own: tuple[int, int] | None,
+    wards: Wards | None = None,
 ) -> House:
     # A child that is a task has no process of its own that anybody might signal.
     pid, started = (None, None) if own is None else own
@@ -139,6 +142,7 @@ async def _house(
         address=document.address,
         upward=Upward(document.parent_address, credential, transport),
         parent_instance=document.parent_instance,
+        wards=wards or Wards(),
     )
     return House(
         Pod(authority, setting),
@@ -146,6 +150,7 @@ async def _house(
         listener=listener,
         key=transport.key(document.address),
         own_program=own is not None,
+        own_wards=wards is None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podkit.confinement import Gate
+from podkit.confinement import ControlPlane, Gate
 from podkit.errors import RegistryError, StaleIncarnationError
 from podkit.logic import Scope
 from podkit.protocol import Permission, ScopeRule
@@ -23,14 +23,18 @@ class Authority:
     table: Table
     gate: Gate
     control: tuple[str, ...]
+    control_plane: ControlPlane
     grant: Scope
+    effective: Scope  # with podkit's own directories still in it
     scope: Scope
 
     def __init__(self, registry: Registry, table: Table, row: Allocation, *, control: Iterable[str]) -> None:
         self.registry = registry
         self.row = row
         self.gate = Gate()
+        self.ended = False
         self.control = tuple(sorted(set(control)))
+        self.control_plane = ControlPlane(self.control)
         self._shield = shield(self.control)
         self.grant = self._shielded(row.grant)
         self.table = table
@@ -40,13 +44,19 @@ class Authority:
         return scope if self._shield is None else scope & self._shield
 
     def _take(self, table: Table) -> None:
-        if table.sequence < self.table.sequence:
-            return  # somebody of ours saw more meanwhile
+        if table.sequence < self.table.sequence or self.ended:
+            return  # somebody of ours saw more meanwhile, or we hold nothing any more
         self.table = table
         row = table.get(self.row.incarnation)
         if row is not None:
             self.row = row
-        self.scope = self._shielded(table.effective(self.row.incarnation) if row is not None else self.row.scope)
+        self.effective = table.effective(self.row.incarnation) if row is not None else self.row.scope
+        self.scope = self._shielded(self.effective)
+
+    def end(self) -> None:
+        """From here nothing may be done any more: what was ours is about to be somebody else's."""
+        self.ended = True
+        self.effective = self.scope = self.grant = Scope.none()
 
     async def transact(self, decide: Callable[[Table], Iterable[Fact]]) -> Table:
         """Change the registry, and take over what that means for us before anything else runs."""

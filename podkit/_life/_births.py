@@ -9,6 +9,7 @@ import trio
 
 from podkit._net import connect
 from podkit._os import new_incarnation, new_secret
+from podkit.confinement import Settled, check_pins, settle_targets
 from podkit.errors import (
     DeliveryError,
     LaunchFailedError,
@@ -18,7 +19,7 @@ from podkit.errors import (
     StaleIncarnationError,
 )
 from podkit.logic import BirthRequest, BirthStep, BirthUndo, decide_birth, plan_birth, secret_digest
-from podkit.protocol import PodScopeSubDelegated
+from podkit.protocol import Permission, PodScopeSubDelegated
 
 from ._birth import Birth
 from ._child import Child
@@ -116,6 +117,7 @@ class _Delivery:
         self.lease: Lease | None = None
         self.birth: Birth | None = None
         self.process: Process | None = None
+        self.settled: list[Settled] = []
         self.row: Allocation | None = None
         self.deadline: float | None = None
 
@@ -125,6 +127,7 @@ class _Delivery:
         began = trio.current_time()
         perform: dict[BirthStep, Callable[[], Awaitable[None]]] = {
             BirthStep.LEASE: self._take_lease,
+            BirthStep.SETTLE: self._settle,
             BirthStep.RESERVE: self._reserve,  # REVOKE comes with it: the transaction takes the new table over at once
             BirthStep.DRAIN: self._drain,
             BirthStep.LISTEN: self._listen,
@@ -149,8 +152,24 @@ class _Delivery:
     async def _take_lease(self) -> None:
         self.lease = await self.pod.authority.registry.hold(f"{self.request.name}.{self.incarnation}")
 
+    async def _settle(self) -> None:
+        """See what the targets are. Missing ones are made only where other programs share the registry: paths in memory may be
+        imagined."""
+        pod, registry = self.pod, self.pod.authority.registry
+        if not registry.paths_are_real:
+            return
+        check_pins(pod.authority.row.pins)
+        make = self._may_make if registry.locator is not None else None
+        self.settled.append(settle_targets(self.request.scope, make=make, lender=pod.authority.scope))
+        if self.request.grant is not None:
+            self.settled.append(settle_targets(self.request.grant, make=None))
+
+    def _may_make(self, path: str) -> bool:
+        return self.pod.grant.at(path) is Permission.WRITE
+
     async def _reserve(self) -> None:
         pod = self.pod
+        settled = self.settled[0] if self.settled else None
         table = await pod.authority.transact(
             lambda table: decide_birth(
                 table,
@@ -164,6 +183,9 @@ class _Delivery:
                 since=pod.setting.clock(),
                 run_dir=pod.place.run_dir,
                 secret_sha256=secret_digest(self.secret),
+                born_of=pod.authority.row.born_of,
+                where=None if settled is None else settled.where,
+                pins=() if settled is None else settled.pins,
                 max_depth=pod.limits.depth,
                 max_rows=pod.limits.pods,
             )
@@ -299,6 +321,9 @@ class _Delivery:
                 self.lease.release()
                 if self.row is None:
                     await self.pod.authority.registry.forget(self.lease.key)
+            case BirthUndo.UNMAKE:
+                for settled in reversed(self.settled):
+                    settled.unmake()
             case BirthUndo.FREE if self.row is not None:
                 await self._free(self.row)
             case _:  # nothing was done, or what comes back comes with another step

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from ._pod import Pod
 
 _log = logging.getLogger("podkit.house")
-_RELEASE_SECONDS = 10.0
+_RELEASE_SECONDS = 20.0
+_PROGRAMS_SECONDS = 10.0
+_OPERATIONS_SECONDS = 2.0
 
 
 class House:
@@ -35,11 +37,14 @@ class House:
         listener: trio.abc.Listener[trio.abc.Channel[bytes]],
         key: str | None,
         own_program: bool = False,
+        own_wards: bool = False,
     ) -> None:
         self.pod, self.scope = pod, trio.CancelScope(shield=True)
         self._lease, self._listener, self._key = lease, listener, key
         # In a program of its own the lease is left to the kernel, so that it is free exactly when the process is gone.
         self._own_program = own_program
+        self._own_wards = own_wards
+        pod.programs.lease = lease
         self._plain: str | None = None
         self._generation = "B"
 
@@ -116,15 +121,35 @@ class House:
     async def _close(self) -> None:
         """Also when the house died: the address refuses, the lease is free, and our files are gone."""
         pod = self.pod
-        with trio.move_on_after(_RELEASE_SECONDS, shield=True):
-            await self._listener.aclose()
-            self._clear()
-            ended = pod.authority.table.get(pod.incarnation) is None
-            if ended or not self._own_program:
-                self._lease.release()
-            if ended:
-                await self._forget()
-        pod.gone()
+        try:
+            with trio.move_on_after(_RELEASE_SECONDS, shield=True):
+                await self._listener.aclose()
+                pod.authority.end()
+                await self._end_programs()
+                self._clear()
+                ended = pod.authority.table.get(pod.incarnation) is None
+                if ended or not self._own_program:
+                    self._lease.release()
+                if ended:
+                    await self._forget()
+        finally:
+            pod.gone()
+
+    async def _end_programs(self) -> None:
+        """Our lease goes free only after the last of our programs, so their end is waited for; a nanny of our own leaves then."""
+        where = {"incarnation": self.pod.incarnation}
+        with trio.move_on_after(_OPERATIONS_SECONDS):
+            async with self.pod.authority.gate.alone("the end of the pod"):
+                pass  # what somebody does with our files elsewhere in this program is over
+        with trio.move_on_after(_PROGRAMS_SECONDS) as deadline:
+            try:
+                await self.pod.programs.aclose()
+            except (PodkitError, OSError) as error:
+                _log.error("programs of pod %s may be left: %s", self.pod.name, error, extra=where)
+        if deadline.cancelled_caught:
+            _log.error("programs of pod %s do not end; its scope stays taken until they do", self.pod.name, extra=where)
+        if self._own_wards:
+            await self.pod.setting.wards.aclose()
 
     def _clear(self) -> None:
         pod = self.pod

@@ -6,10 +6,11 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
-from podkit._os import new_incarnation, new_tree, now, own_process
-from podkit.confinement import choose
+from podkit._os import Wards, join, new_incarnation, new_tree, now, own_process
+from podkit.confinement import choose, settle_targets
 from podkit.errors import ConfinementError
 from podkit.logic import Limits, decide_adopt, decide_free, decide_root
 from podkit.protocol import check_name
@@ -18,12 +19,14 @@ from ._authority import Authority
 from ._house import House
 from ._place import Place
 from ._pod import Pod, Setting
+from ._scratch import BASE, remove_scratch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from podkit.abc import Lease, Registry, Tool, Transport, Worker
-    from podkit.logic import Scope
+    from podkit.confinement import Settled
+    from podkit.logic import Fact, Scope, Table
 
 _UNDO_SECONDS = 10.0
 
@@ -67,9 +70,23 @@ async def open_pod(
     limits = Limits() if limits is None else limits
     level = choose(confinement, require)
     _check_plain(plain, generation, transport)
-    house = await _build(
-        name, worker, scope, transport, registry, grant, tools, run_dir, cwd or os.getcwd(), address, limits, str(level.value)
-    )
+    tree = new_tree(name)
+    place = Place.of_root(registry, run_dir, tree)
+    house = await _Opening(
+        name=name,
+        worker=worker,
+        scope=scope,
+        grant=grant,
+        transport=transport,
+        registry=registry,
+        tools=tools,
+        place=place,
+        tree=tree,
+        cwd=cwd or os.getcwd(),
+        address=address or transport.address(name, place.run_dir),
+        limits=limits,
+        level=str(level.value),
+    ).build()
     house.serve_plain(plain, generation)
     async with living(house) as pod:
         yield pod
@@ -93,72 +110,90 @@ async def living(house: House) -> AsyncIterator[Pod]:
         raise failure
 
 
-async def _build(
-    name: str,
-    worker: Worker,
-    scope: Scope,
-    transport: Transport,
-    registry: Registry,
-    grant: Scope | None,
-    tools: Sequence[Tool],
-    run_dir: str | None,
-    cwd: str,
-    address: str | None,
-    limits: Limits,
-    level: str,
-) -> House:
-    tree, incarnation = new_tree(name), new_incarnation()
-    place = Place.of_root(registry, run_dir, tree)
-    asked = address or transport.address(name, place.run_dir)
-    await sweep(registry, incarnation)
-    lease = await registry.hold(f"{name}.{incarnation}")
-    listener = None
-    try:
-        await registry.transact(
-            lambda table: decide_root(
-                table,
-                name=name,
-                tree=tree,
-                incarnation=incarnation,
-                scope=scope,
-                grant=grant,
-                address=asked,
-                since=now(),
-                run_dir=place.run_dir,
-                live=False,
-                max_rows=limits.pods,
-            )
+@attrs.define(eq=False, kw_only=True)
+class _Opening:
+    """One attempt to open a root. `build` answers its house, or has undone everything."""
+
+    name: str
+    worker: Worker
+    scope: Scope
+    grant: Scope | None
+    transport: Transport
+    registry: Registry
+    tools: Sequence[Tool]
+    place: Place
+    tree: str
+    cwd: str
+    address: str
+    limits: Limits
+    level: str
+    incarnation: str = attrs.field(factory=new_incarnation)
+
+    async def build(self) -> House:
+        settled = settle_targets(self.scope, make=None) if self.registry.paths_are_real else None
+        await sweep(self.registry, self.incarnation)
+        lease = await self.registry.hold(f"{self.name}.{self.incarnation}")
+        listener = None
+        try:
+            await self.registry.transact(lambda table: self._reserve(table, settled))
+            self.place.open()
+            self.place.make(self.name)
+            listener = await self.transport.listen(self.address)
+            self.address = str(getattr(listener, "address", None) or self.address)
+            table = await self.registry.transact(self._adopt)
+            return House(self._pod(table), lease=lease, listener=listener, key=self.transport.key(self.address), own_wards=True)
+        except BaseException:
+            with trio.move_on_after(_UNDO_SECONDS, shield=True):
+                if listener is not None:
+                    await listener.aclose()
+                await self._undo(lease)
+            raise
+
+    def _reserve(self, table: Table, settled: Settled | None) -> Iterable[Fact]:
+        return decide_root(
+            table,
+            name=self.name,
+            tree=self.tree,
+            incarnation=self.incarnation,
+            scope=self.scope,
+            grant=self.grant,
+            address=self.address,
+            since=now(),
+            run_dir=self.place.run_dir,
+            live=False,
+            born_of=self.tree,
+            where=None if settled is None else settled.where,
+            pins=() if settled is None else settled.pins,
+            max_rows=self.limits.pods,
         )
-        place.open()
-        place.make(name)
-        listener = await transport.listen(asked)
-        there = str(getattr(listener, "address", None) or asked)
+
+    def _adopt(self, table: Table) -> Iterable[Fact]:
         pid, started = own_process()
-        table = await registry.transact(
-            lambda table: decide_adopt(table, name=name, incarnation=incarnation, pid=pid, started=started, address=there)
-        )
-        row = table[incarnation]
-        authority = Authority(registry, table, row, control=control_dirs(registry, place))
+        return decide_adopt(table, name=self.name, incarnation=self.incarnation, pid=pid, started=started, address=self.address)
+
+    def _pod(self, table: Table) -> Pod:
+        control = control_dirs(self.registry, self.place)
         setting = Setting(
-            worker=worker, tools=tools, transport=transport, place=place, cwd=cwd, limits=limits, level=level, address=there
+            worker=self.worker,
+            tools=self.tools,
+            transport=self.transport,
+            place=self.place,
+            cwd=self.cwd,
+            limits=self.limits,
+            level=self.level,
+            address=self.address,
+            wards=Wards(),
         )
-        return House(Pod(authority, setting), lease=lease, listener=listener, key=transport.key(there))
-    except BaseException:
-        with trio.move_on_after(_UNDO_SECONDS, shield=True):
-            if listener is not None:
-                await listener.aclose()
-            await _unbuild(registry, lease, incarnation, place, name)
-        raise
+        return Pod(Authority(self.registry, table, table[self.incarnation], control=control), setting)
 
-
-async def _unbuild(registry: Registry, lease: Lease, incarnation: str, place: Place, name: str) -> None:
-    try:
-        await registry.transact(lambda table: decide_free(table, incarnation=incarnation, author=incarnation))
-    finally:
-        lease.release()
-        await registry.forget(lease.key)
-        place.clear(name)
-        place.close()
+    async def _undo(self, lease: Lease) -> None:
+        try:
+            await self.registry.transact(lambda table: decide_free(table, incarnation=self.incarnation, author=self.incarnation))
+        finally:
+            lease.release()
+            await self.registry.forget(lease.key)
+            self.place.clear(self.name)
+            self.place.close()
 
 
 async def sweep(registry: Registry, author: str) -> None:
@@ -166,6 +201,8 @@ async def sweep(registry: Registry, author: str) -> None:
     for row in await registry.sweep(author):
         place = Place(row.run_dir, own=row.run_dir is not None and row.run_dir.endswith("/" + row.tree))
         place.clear(row.name)
+        if registry.directory is not None:
+            await remove_scratch(join(registry.directory, BASE), row.incarnation)
         if row.parent is None:
             place.close()
 

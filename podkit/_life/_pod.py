@@ -11,7 +11,7 @@ import trio
 import podkit.abc as ports
 from podkit._net import Ask, Controls, Hub, Origin
 from podkit._os import now
-from podkit.confinement import Files
+from podkit.confinement import Files, Level, made_sensitive
 from podkit.errors import MethodRejectedError
 from podkit.protocol import Error, Event, Method, RunEnd, RunResult, Status, encode_method
 
@@ -21,14 +21,18 @@ from ._children import Children
 from ._desk import PodDesk
 from ._log import SessionLog
 from ._notices import NoticeBox
+from ._plan_programs import plan_request
 from ._plan_reports import report_of
+from ._programs import Programs
+from ._scratch import Scratch
 from ._tools import call_tool, tool_table
 from ._turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from podkit.abc import Child, Launcher, Tool, ToolOutput, Transport, Worker
+    from podkit._os import Wards
+    from podkit.abc import Child, Completed, Job, Launcher, Tool, ToolOutput, Transport, Worker
     from podkit.logic import Input, Limits, Scope
 
     from ._authority import Authority
@@ -48,6 +52,7 @@ class Setting:
     limits: Limits
     level: str
     address: str
+    wards: Wards
     upward: Upward | None = None
     parent_instance: str | None = attrs.field(default=None, repr=False)
     clock: Callable[[], float] = now
@@ -70,6 +75,7 @@ class Pod(Controls, ports.Pod):
     log: SessionLog
     actor: Actor
     desk: PodDesk
+    programs: Programs
 
     def __init__(self, authority: Authority, setting: Setting) -> None:
         row = authority.row
@@ -84,7 +90,23 @@ class Pod(Controls, ports.Pod):
         self.hub = Hub(self.limits)
         self.log = SessionLog(setting.clock)
         self._files = Files(
-            scope=lambda: authority.scope, gate=authority.gate, cwd=setting.cwd, control=authority.control, holder=authority.holder
+            scope=lambda: authority.scope,
+            gate=authority.gate,
+            cwd=setting.cwd,
+            control=authority.control,
+            holder=authority.holder,
+            pins=lambda: authority.row.pins,
+            sensitive=made_sensitive,
+            cross_mounts=setting.level != Level.STRICT.value,
+        )
+        self.programs = Programs(
+            key=row.key,
+            authority=authority,
+            wards=setting.wards,
+            level=Level(setting.level),
+            cwd=setting.cwd,
+            scratch=Scratch.of(authority.registry.directory, row.incarnation),
+            start=self.start_soon,
         )
         self._leaving, self._stopped = trio.Event(), trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -133,6 +155,10 @@ class Pod(Controls, ports.Pod):
     @property
     def files(self) -> Files:
         return self._files
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        return self.programs.jobs
 
     # What the house calls.
 
@@ -233,6 +259,45 @@ class Pod(Controls, ports.Pod):
             on_parent_death=on_parent_death,
             ready_timeout=ready_timeout,
         )
+
+    async def run_process(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str | None = None,
+        input: bytes | str | None = None,
+        timeout: float | None = None,
+        unix_sockets: bool = False,
+        job: str | None = None,
+        env: Mapping[str, str] | None = None,
+        network: bool = True,
+    ) -> Completed:
+        """Run the program `argv` to its end, and end everything it started; return what came of it.
+
+        It runs at the pod's level of confinement, compiled from the scope as it is now: at `kernel` and above it cannot read or
+        write what the scope does not allow, whatever it is. What it may do less than the scope says is in `Completed.shortfalls`.
+        It starts in `cwd`, which has to be readable (None: where the pod is, or `/` when the pod may not read that), with a clean
+        environment, a HOME and a TMPDIR of the pod's own, and `env` added. `input` is its stdin; without it stdin is empty.
+        `timeout` (seconds) ends it. `unix_sockets` lets it make Unix sockets, with which it may reach programs that are not
+        confined; the level is called `kernel+sockets` then. `network=False` leaves it no network. Of each output 8 MiB are kept.
+
+        With `job` it goes on when this returns, under that name in `jobs`; it ends with the pod at the latest.
+
+        Raises `InvalidArgumentError` and `InvalidNameError` for what cannot be run so, `AccessDeniedError` and `PathRefusedError`
+        for `cwd`, `FileNotFoundError` and other `OSError`s when the program cannot be started, `ConfinementError` when it cannot be
+        confined (then it is not run), `StopFailedError` when something it started cannot be ended.
+        """
+        request = plan_request(
+            argv,
+            cwd=cwd,
+            input=input,
+            timeout=timeout,
+            unix_sockets=unix_sockets,
+            network=network,
+            job=job,
+            env=env,
+        )
+        return await self.programs.run(request)
 
     async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> ToolOutput:
         """Call one of our tools as a model would. Raises `ToolError` with what the model should read."""

@@ -1,10 +1,13 @@
 """The floor: files, processes, ids. Effects of the operating system without any policy of podkit."""
 
+from podkit._os._boot import UNKNOWN as UNKNOWN
 from podkit._os._dirs import POD_FILES as POD_FILES
 from podkit._os._dirs import make_private_dir as make_private_dir
 from podkit._os._dirs import open_private_file as open_private_file
 from podkit._os._dirs import remove_pod_dir as remove_pod_dir
 from podkit._os._dirs import tail as tail
+from podkit._os._disk import DISK as DISK
+from podkit._os._disk import Disk as Disk
 from podkit._os._fds import close_fds as close_fds
 from podkit._os._fds import join as join
 from podkit._os._fds import own_process as own_process
@@ -29,6 +32,8 @@ from podkit._os._lease import hold_lease as hold_lease
 from podkit._os._lease import lease_state as lease_state
 from podkit._os._lease import take_lease as take_lease
 from podkit._os._lease import wait_lease as wait_lease
+from podkit._os._mountinfo import mounts as mounts
+from podkit._os._offers import kernel_offers as kernel_offers
 from podkit._os._openat2 import has_openat2 as has_openat2
 from podkit._os._pidfd import ProcessId as ProcessId
 from podkit._os._pidfd import alive as alive
@@ -41,7 +46,19 @@ from podkit._os._process import start_process as start_process
 from podkit._os._resolve import ChangedError as ChangedError
 from podkit._os._resolve import Place as Place
 from podkit._os._spelling import spell as spell
+from podkit._os._targets import Pinned as Pinned
+from podkit._os._targets import Target as Target
+from podkit._os._targets import find_target as find_target
+from podkit._os._targets import make_target as make_target
+from podkit._os._targets import still_there as still_there
+from podkit._os._targets import unmake_targets as unmake_targets
+from podkit._os._tree import Removal as Removal
+from podkit._os._tree import remove_tree as remove_tree
 from podkit._os._walk import Root as Root
+from podkit._os._wards import Order as Order
+from podkit._os._wards import Ward as Ward
+from podkit._os._wards import WardFacts as WardFacts
+from podkit._os._wards import Wards as Wards
 from podkit._os._write import Writing as Writing
 from podkit._os._write import open_write as open_write
 from podkit._os._boot import boot_id as boot_id

@@ -9,9 +9,12 @@ from ._lease import Lease as Lease
 from ._pod import Child as Child
 from ._pod import Controls as Controls
 from ._pod import Files as Files
+from ._pod import FileStat as FileStat
 from ._pod import Outcome as Outcome
 from ._pod import Pod as Pod
 from ._pod import StopReport as StopReport
+from ._programs import Completed as Completed
+from ._programs import Job as Job
 from ._registry import Registry as Registry
 from ._tool import Tool as Tool
 from ._tool import ToolContext as ToolContext

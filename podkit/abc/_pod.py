@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from podkit.protocol import Event, Method, RunEnd, Segment, Snapshot, Status, Usage
 
     from ._launcher import Launcher
+    from ._programs import Completed, Job
     from ._tool import ToolOutput
 
 
@@ -102,6 +103,15 @@ class Child(Controls):
         """
 
 
+@attrs.frozen(kw_only=True)
+class FileStat:
+    """What is at a path: `kind` is "file", "directory" or "other", `size` in bytes, `modified` in unix seconds."""
+
+    kind: str
+    size: int
+    modified: float
+
+
 class Files(ABC):
     """Files within the scope: every path is walked safely and judged before anything happens.
 
@@ -127,6 +137,26 @@ class Files(ABC):
     @abstractmethod
     async def listdir(self, path: str) -> list[str]:
         """The names in a directory, sorted."""
+
+    @abstractmethod
+    async def stat(self, path: str) -> FileStat:
+        """What is there, links followed."""
+
+    @abstractmethod
+    async def make_directory(self, path: str) -> None:
+        """Make one directory in one that is there. Raises `FileExistsError`."""
+
+    @abstractmethod
+    async def remove(self, path: str) -> None:
+        """Remove a file, a link (never what it leads to) or an empty directory."""
+
+    @abstractmethod
+    async def rename(self, source: str, target: str) -> None:
+        """Give `source` (a link itself, never what it leads to) the name `target`; a file there is replaced."""
+
+    @abstractmethod
+    async def remove_tree(self, path: str) -> None:
+        """Remove a directory with everything below it, or whatever else is there. No link is followed."""
 
 
 class Pod(Controls):
@@ -179,6 +209,26 @@ class Pod(Controls):
     @abstractmethod
     async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> ToolOutput:
         """Call one of our tools as a model would. Raises `ToolError`."""
+
+    @property
+    @abstractmethod
+    def jobs(self) -> Mapping[str, Job]:
+        """The programs that go on running, by name."""
+
+    @abstractmethod
+    async def run_process(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str | None = None,
+        input: bytes | str | None = None,
+        timeout: float | None = None,
+        unix_sockets: bool = False,
+        job: str | None = None,
+        env: Mapping[str, str] | None = None,
+        network: bool = True,
+    ) -> Completed:
+        """Run a program confined to the scope, at the pod's level. See `podkit.Pod.run_process`."""
 
     @abstractmethod
     async def stopped(self) -> None:

@@ -9,8 +9,15 @@ import trio
 
 from podkit.abc._follow import Following
 from podkit.abc._lease import Lease
-from podkit.errors import CorruptRegistryError, LimitExceededError, PodkitError, RegistryBusyError, RegistryError
-from podkit.logic import LIMIT_ROWS, Allocation, Fact, Freed, Table, decode_fact, encode_fact, fold, fold_all, snapshot
+from podkit.errors import (
+    CorruptRegistryError,
+    LimitExceededError,
+    LocalProtocolError,
+    PodkitError,
+    RegistryBusyError,
+    RegistryError,
+)
+from podkit.logic import LIMIT_ROWS, Allocation, Fact, Freed, Restart, Table, decode_fact, encode_fact, fold, fold_all, snapshot
 
 _ROUNDS = 1000
 _POLL = 0.05
@@ -25,12 +32,14 @@ class Registry(ABC):
     A driver writes `read`, `append`, `hold`, `held`, `gone` and `forget`: it keeps facts as bytes, in order, and holds leases.
     What the facts mean is decided here and in `podkit.logic`. `locator` is a string from which another process opens the same
     registry, None where only this process can; `directory` is where its files are, if it has any. `exclusive` says how wide its
-    exclusivity is, None where that is all programs of this user on this machine.
+    exclusivity is, None where that is all programs of this user on this machine. `paths_are_real` says that scopes speak of this
+    machine's disk, so that their targets can be looked at; a world in memory has a disk of its own.
     """
 
     locator: str | None = None
     directory: str | None = None
     exclusive: str | None = None
+    paths_are_real: bool = True
     _folded: Table = Table()
     _look_again = 0
 
@@ -107,10 +116,11 @@ class Registry(ABC):
 
         `decide` is pure: when somebody else was quicker it runs again on their table. When it refuses because of a pod
         (the refusal's `incarnation`) whose lease nobody holds, that row is freed by `author` and `decide` runs again; when it
-        refuses because there are too many pods, every dead one is freed first. Raises what `decide` raises,
-        `CorruptRegistryError` and `RegistryBusyError`; then nothing of what was decided is kept.
+        refuses because there are too many pods, every dead one is freed first. It is tried 1,000 times at most. Raises what
+        `decide` raises, `CorruptRegistryError`, `RegistryBusyError`, and `LocalProtocolError` for facts that break a law; then
+        nothing of what was decided is kept. Cancelled, it has done all of it or nothing.
         """
-        swept = False
+        swept, began = False, trio.current_time()
         for _ in range(_ROUNDS):
             table = await self._tidied(author)
             try:
@@ -126,9 +136,10 @@ class Registry(ABC):
                 continue
             if not facts:
                 return table
+            after = _lawful(table, facts)
             if await self.append(table.sequence, [encode_fact(fact) for fact in facts]):
-                return self._keep(fold_all(table, facts))
-        raise RegistryBusyError(0.0, f"other programs, which were quicker {_ROUNDS} times")
+                return self._keep(after)
+        raise _outrun(began)
 
     async def sweep(self, author: str = _WITNESS) -> tuple[Allocation, ...]:
         """Free every row whose lease nobody holds, and return the rows that were freed, children before their parents."""
@@ -151,6 +162,7 @@ class Registry(ABC):
 
     async def _free(self, row: Allocation, author: str) -> bool:
         """End the row of a pod that is dead. Death is final, so this may be tried until it worked."""
+        began = trio.current_time()
         for _ in range(_ROUNDS):
             table = await self.rows()
             if row.incarnation not in table:
@@ -160,7 +172,7 @@ class Registry(ABC):
                 self._keep(fold(table, freed))
                 await self.forget(row.key)
                 return True
-        raise RegistryBusyError(0.0, f"other programs, which were quicker {_ROUNDS} times")
+        raise _outrun(began)
 
     async def _tidied(self, author: str) -> Table:
         """The table as of now; on the way there the log drops its past, when that makes it much smaller.
@@ -171,17 +183,19 @@ class Registry(ABC):
         size = self.droppable()
         if size <= max(_SMALL, self._look_again):
             return table
-        facts = [encode_fact(fact) for fact in snapshot(table, author=author)]
-        live = sum(map(len, facts))
+        facts = snapshot(table, author=author)
+        lines = [encode_fact(fact) for fact in facts]
+        live = sum(map(len, lines))
         self._look_again = size + _SMALL
         if not live or size <= _BULKY * live:
             return table
         try:
-            if await self.compact(table.sequence, facts):
-                self._look_again = 0
+            if not await self.compact(table.sequence, lines):
+                return await self.rows()
         except RegistryError:
             return table  # it still holds: what went wrong will be met again by the change itself, or does not matter to it
-        return await self.rows()
+        self._look_again = 0
+        return self._keep(fold_all(table, facts))
 
     def _keep(self, table: Table) -> Table:
         if table.sequence >= self._folded.sequence:
@@ -193,3 +207,15 @@ class Registry(ABC):
             return decode_fact(line)
         except CorruptRegistryError as error:
             raise CorruptRegistryError(self.locator or "the registry", f"a fact {error.reason}") from error
+
+
+def _lawful(table: Table, facts: tuple[Fact, ...]) -> Table:
+    """The table after what was decided. What a law forbids never enters the log; a log drops its past by `compact` alone."""
+    after = fold_all(table, facts)
+    if after.refused > table.refused or any(isinstance(fact, Restart) for fact in facts):
+        raise LocalProtocolError("a decision that breaks a law of the registry: nothing of it is kept")
+    return after
+
+
+def _outrun(began: float) -> RegistryBusyError:
+    return RegistryBusyError(trio.current_time() - began, f"other programs, which were quicker {_ROUNDS} times")

@@ -82,13 +82,16 @@ class DeliveryError(SpawnError):
 
 @error
 class StopFailedError(PodkitError):
-    """The pod could not be ended in time. Its record is kept, so that stopping can be tried again. `holding` says what is left."""
+    """A pod, or a program of one, could not be ended in time. What it holds stays held, and stopping can be tried again.
+
+    `name` is the pod or the program, `holding` says what is left.
+    """
 
     name: str
     holding: Sequence[str] = ()
 
     def __str__(self) -> str:
-        return f"pod `{self.name}` could not be stopped; still there: {', '.join(self.holding) or 'unknown'}"
+        return f"`{shown(self.name)}` could not be stopped; still there: {', '.join(map(shown, self.holding)) or 'unknown'}"
 
 
 class SessionError(PodkitError):
@@ -120,10 +123,11 @@ class SessionBusyError(SessionError):
 
 @error
 class ConfinementError(PodkitError):
-    """The level of confinement asked for is not to be had here."""
+    """The level of confinement asked for is not to be had here. `step` names the step that failed, when it was one."""
 
     level: str
     reason: str
+    step: str = ""
 
     def __str__(self) -> str:
         return f"confinement {shown(self.level)!r} is not available: {self.reason}"

@@ -1,6 +1,7 @@
 """What is decided, without a clock, a file or a socket: scopes, allocations, a pod's life, births, notices."""
 
 from ._allocations import Allocation as Allocation
+from ._allocations import Pin as Pin
 from ._allocations import State as State
 from ._allocations import check_lease_key as check_lease_key
 from ._allocations import lease_key as lease_key
@@ -74,6 +75,10 @@ from ._lifecycle_values import Hold as Hold
 from ._lifecycle_values import Life as Life
 from ._lifecycle_values import Phase as Phase
 from ._limits import Limits as Limits
+from ._mounts import Mount as Mount
+from ._mounts import parse_mountinfo as parse_mountinfo
+from ._mounts import second_name as second_name
+from ._mounts import where as where
 from ._notices import NoticeClass as NoticeClass
 from ._notices import from_other as from_other
 from ._notices import notice_class as notice_class

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import attrs
 
-from podkit.errors import DuplicatePodError, InvalidNameError, InvalidRuleError, LimitExceededError
+from podkit.errors import AccessDeniedError, DuplicatePodError, InvalidNameError, InvalidRuleError, LimitExceededError
 from podkit.protocol import Permission, check_name, check_path
 
 from ._limits import Limits
@@ -24,6 +24,7 @@ class BirthUndo(enum.Enum):
     END = "end the child and wait until it is gone"
     CLOSE = "close the listener and remove its files"
     RELEASE = "release the lease"
+    UNMAKE = "remove directories that were made for it, if they are empty"
     FREE = "free the row"
     RESTORE = "let the parent write again"
 
@@ -33,6 +34,8 @@ class BirthStep(enum.Enum):
 
     LEASE = "lease", BirthUndo.RELEASE
     """Take the child's lease."""
+    SETTLE = "settle", BirthUndo.UNMAKE
+    """Walk to each target once, refuse links, make what is missing, and remember what was there."""
     RESERVE = "reserve", BirthUndo.FREE
     """Enter the child's row, as reserved."""
     REVOKE = "revoke", BirthUndo.RESTORE
@@ -98,7 +101,8 @@ def plan_birth(
     `depth` its generation; a root is at 1. Whether somebody else has the name or may write there is the registry's to say.
 
     Raises `InvalidNameError`, `InvalidRuleError` (an empty or derived scope, a working directory that is not an absolute normal
-    path), `DuplicatePodError`, `LimitExceededError`, `NotSubsetError`.
+    path), `AccessDeniedError` (a working directory that the child may not read), `DuplicatePodError`, `LimitExceededError`,
+    `NotSubsetError`.
     """
     _check_new_name(request.name, own_name, ancestors)
     handed = request.scope if request.grant is None else request.grant
@@ -106,8 +110,9 @@ def plan_birth(
     if not request.scope.allow:
         raise InvalidRuleError("", "a child's scope allows at least one target")
     _check_declared(handed)
-    if request.cwd is not None:
-        check_path(request.cwd)
+    if request.cwd is not None and request.scope.at(check_path(request.cwd)) < Permission.READ:
+        why = request.scope.explain(request.cwd, asked=Permission.READ)
+        raise AccessDeniedError(request.cwd, Permission.READ, f"the child would start in a directory it may not read; {why}")
     if request.name in family:
         raise DuplicatePodError(request.name)
     _check_limits(request, len(family), depth, limits)

@@ -5,6 +5,7 @@ import trio
 
 import podkit
 from podkit._net import Ask, Origin
+from podkit.confinement import Level
 from podkit.protocol import (
     Accepted,
     Alert,
@@ -65,12 +66,13 @@ async def test_the_greeting_says_what_is_in_force():
             snapshot = await client.receive()
             assert isinstance(snapshot, Snapshot)
             assert snapshot.greeting.confinement == client.confinement == "advisory"
-            assert snapshot.greeting.exclusive == "exclusive within this program"
+            assert snapshot.greeting.exclusive == "exclusive within this world"
             assert snapshot.greeting.provider == "scripted"
             assert "Writable:\n  - /w" in snapshot.greeting.scope_summary
 
 
-async def test_requiring_more_than_there_is_fails_closed():
+async def test_requiring_more_than_there_is_fails_closed(monkeypatch):
+    monkeypatch.setattr("podkit.confinement._level.available", lambda: Level.ADVISORY)
     async with open_world() as world:
         for options in ({"require": "kernel"}, {"require": "strict"}, {"confinement": "nonsense"}):
             with pytest.raises(podkit.ConfinementError):

@@ -19,6 +19,7 @@ def echo():
     return podkit.TaskLauncher(Echo)
 
 
+@pytest.mark.proves("F20", "I3")
 async def test_write_leaves_the_parent_and_comes_back():
     with trio.fail_after(10):
         async with open_world() as world, world.open_pod("root", ScriptedWorker(), scope=HOME) as root:
@@ -112,6 +113,7 @@ async def test_a_child_that_raises_at_once_fails_the_birth_at_once():
             assert root.scope.at("/w/a") is Permission.WRITE
 
 
+@pytest.mark.proves("H4", "I32")
 async def test_a_child_that_is_never_ready_is_ended_and_the_write_is_back(autojump_clock):
     class Sleeper(podkit.abc.Launcher):
         async def launch(self, birth):
@@ -127,6 +129,7 @@ async def test_a_child_that_is_never_ready_is_ended_and_the_write_is_back(autoju
         assert root.scope.at("/w/a") is Permission.WRITE
 
 
+@pytest.mark.proves("I32")
 @pytest.mark.parametrize("checkpoints", range(0, 60, 3))
 async def test_a_birth_cancelled_anywhere_leaves_all_or_nothing(checkpoints):
     with trio.fail_after(10):
@@ -219,6 +222,7 @@ async def test_a_worker_calls_tools_through_its_pod():
             assert (await root.ask("go")).result is RunResult.FINISHED
 
 
+@pytest.mark.proves("I10")
 async def test_a_child_that_dies_gives_its_scope_back_and_the_parent_hears_of_it():
     class Doomed(podkit.abc.Worker):
         async def work(self, run, emit):

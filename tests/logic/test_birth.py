@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from podkit.errors import DuplicatePodError, InvalidNameError, InvalidRuleError, LimitExceededError, NotSubsetError
+from podkit.errors import AccessDeniedError, DuplicatePodError, InvalidNameError, InvalidRuleError, LimitExceededError, NotSubsetError
 from podkit.logic import BirthPlan, BirthRequest, BirthStep, BirthUndo, Limits, Scope, plan_birth
 
 W = Scope.write("/w")
@@ -31,6 +31,7 @@ FULL = BirthRequest("notes", Scope.write("/w/notes"), task="take notes")
 def test_the_lease_comes_before_the_row_and_the_row_before_everything_else() -> None:
     assert [step.text for step in plan(FULL).steps] == [
         "lease",
+        "settle",
         "reserve",
         "revoke",
         "drain",
@@ -46,21 +47,22 @@ def test_the_lease_comes_before_the_row_and_the_row_before_everything_else() -> 
 def test_a_reader_takes_nothing_from_its_parent_and_an_idle_child_has_no_task() -> None:
     steps = plan(BirthRequest("reader", Scope.read("/w"))).steps
     assert {BirthStep.REVOKE, BirthStep.DRAIN, BirthStep.DELIVER}.isdisjoint(steps)
-    assert len(steps) == 7
+    assert len(steps) == 8
 
 
 def test_each_step_is_taken_back_and_write_comes_back_last() -> None:
     steps = plan(FULL).steps
     undone = [plan(FULL).undo(steps[:done]) for done in range(len(steps) + 1)]
-    release, free, restore = BirthUndo.RELEASE, BirthUndo.FREE, BirthUndo.RESTORE
-    assert undone[:5] == [(), (release,), (release, free), (release, free, restore), (release, free, restore)]
-    assert undone[5] == (BirthUndo.CLOSE, release, free, restore)
-    assert undone[6:9] == [(BirthUndo.END, BirthUndo.CLOSE, release, free, restore)] * 3
+    release, unmake, restore = BirthUndo.RELEASE, BirthUndo.UNMAKE, BirthUndo.RESTORE
+    back = (release, unmake, BirthUndo.FREE, restore)
+    assert undone[:6] == [(), (release,), (release, unmake), back[:3], back, back]
+    assert undone[6] == (BirthUndo.CLOSE, *back)
+    assert undone[7:10] == [(BirthUndo.END, BirthUndo.CLOSE, *back)] * 3
 
 
 def test_a_child_that_is_recorded_lives_whatever_happens_then() -> None:
     steps = plan(FULL).steps
-    assert plan(FULL).undo(steps) == plan(FULL).undo(steps[:9]) == ()
+    assert plan(FULL).undo(steps) == plan(FULL).undo(steps[:10]) == ()
 
 
 @pytest.mark.parametrize("name", ["", "A", "a/b", "..", "-a", "a" * 64, "a\n", "ä", None, 7])
@@ -116,7 +118,15 @@ def test_a_grant_is_measured_as_the_scope_is_and_may_be_nothing_or_more_than_the
 def test_a_working_directory_is_an_absolute_normal_path(cwd: str) -> None:
     with pytest.raises(InvalidRuleError):
         plan(attrs.evolve(FULL, cwd=cwd))
-    assert plan(attrs.evolve(FULL, cwd="/w"))
+    assert plan(attrs.evolve(FULL, cwd="/w/notes/sub"))
+
+
+@pytest.mark.proves("F15")
+@pytest.mark.parametrize("cwd", ["/w", "/", "/w/notes2"])
+def test_a_child_does_not_start_where_it_may_not_read(cwd: str) -> None:
+    with pytest.raises(AccessDeniedError, match="may not read") as caught:
+        plan(attrs.evolve(FULL, cwd=cwd))
+    assert caught.value.path == cwd
 
 
 def test_depth_children_and_the_task_have_limits() -> None:

@@ -72,6 +72,7 @@ async def test_without_an_id_refusals_are_told_and_acceptance_is_not(serve):
             assert (frame.re, frame.event.code) == (None, ErrorCode.NOT_RUNNING)
 
 
+@pytest.mark.proves("H11")
 async def test_a_question_is_answered_with_its_data_under_its_id(serve):
     answer = CompletionsEvent(CompletionKind.FILE, ())
     with trio.fail_after(5):

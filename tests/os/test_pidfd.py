@@ -62,6 +62,7 @@ def test_the_very_process_is_signalled(either_way, child, group):
     assert child.wait(10) == -signal.SIGTERM
 
 
+@pytest.mark.proves("H5", "I12")
 @pytest.mark.parametrize("group", [False, True])
 @pytest.mark.parametrize("off", [-1, 1, 10**6])
 def test_another_process_with_that_number_is_not(either_way, child, group, off):
@@ -72,6 +73,7 @@ def test_another_process_with_that_number_is_not(either_way, child, group, off):
     assert alive(child.pid, started)
 
 
+@pytest.mark.proves("H5", "I12")
 @pytest.mark.parametrize("group", [False, True])
 def test_a_zombie_is_gone(either_way, child, group):
     started = start_ticks(child.pid)

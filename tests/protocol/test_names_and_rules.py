@@ -11,6 +11,7 @@ def test_a_name_is_given_back(name):
     assert check_name(name) == name
 
 
+@pytest.mark.proves("H1", "I37")
 @pytest.mark.parametrize("name", ["", "A", "-a", "_a", "a.b", "a/b", "..", "a\n", "é", "x" * 64, "\u0661", None, 5, b"a"])
 def test_what_is_no_name_is_refused(name):
     with pytest.raises(InvalidNameError):

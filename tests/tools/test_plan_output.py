@@ -1,5 +1,6 @@
 """Reading a pod's words bit by bit: nothing twice, nothing skipped, whatever the log looks like."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,5 +48,6 @@ def test_what_is_new_comes_after_what_was_read():
     assert text == "two"
 
 
+@pytest.mark.proves("H10")
 def test_a_log_that_became_shorter_is_read_from_its_beginning():
     assert new_text([said("new")], Cursor(7, 3), 100)[0] == "new"

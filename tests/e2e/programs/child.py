@@ -34,6 +34,9 @@ class Echo(podkit.abc.Worker):
             case "environment":
                 fds = sorted(int(fd) for fd in os.listdir("/proc/self/fd"))
                 emit(TextDone(text=f"{os.environ.get('PODKIT_BIRTH')} {sys.argv} {fds}"))
+            case "sh":
+                done = await run.pod.run_process(["/bin/sh", "-c", rest])
+                emit(TextDone(text=f"{done.status} {done.text} {done.stderr.decode()}"))
             case "sleep":
                 emit(TextDone(text="sleeping"))
                 await trio.sleep_forever()

@@ -1,0 +1,130 @@
+"""What it costs to run a program confined: python benchmarks/bench_confined.py [--quick]
+
+The program is /bin/true, so what is measured is starting, ending, and hearing of both. The plain way is `trio.run_process` with
+captured output; its peers here are `pod.run_process` without confinement (advisory), confined by the kernel, and strict, each with and
+without namespaces; a shell in between (`sh -c`); and bubblewrap, where it is installed. All are measured in turn, round by round; a
+figure is the median, and the ratio is to the plain way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import attrs
+import trio
+
+import podkit
+from podkit._os import WardFacts, Wards
+from podkit.confinement import Level, available
+from podkit_transports import UnixTransport
+
+PROGRAM = ["/bin/true"]
+BWRAP = "bwrap --unshare-user --unshare-pid --die-with-parent --ro-bind / / --proc /proc --dev /dev --"
+Way = Callable[[], Awaitable[object]]
+
+
+class Idle(podkit.abc.Worker):
+    """Does nothing; its pod runs the programs."""
+
+    async def work(self, run: podkit.abc.Run, emit: podkit.abc.Emit) -> None:
+        return None
+
+
+class WithoutNamespaces(Wards):
+    """As on a machine that has none for us."""
+
+    async def facts(self) -> WardFacts:
+        return attrs.evolve(await super().facts(), namespaces=False)
+
+
+def plainly(argv: list[str]) -> Way:
+    async def run() -> None:
+        done = await trio.run_process(argv, capture_stdout=True, capture_stderr=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0
+
+    return run
+
+
+def in_pod(pod: podkit.Pod) -> Way:
+    async def run() -> None:
+        assert (await pod.run_process(PROGRAM)).ok
+
+    return run
+
+
+async def ways(root: Path, stack: AsyncExitStack) -> dict[str, Way]:
+    found = {"trio.run_process": plainly(PROGRAM), "trio.run_process sh -c": plainly(["/bin/sh", "-c", "exec /bin/true"])}
+    if shutil.which("bwrap"):
+        found["bubblewrap"] = plainly([*BWRAP.split(), *PROGRAM])
+    for level in (one for one in Level if one <= available()):
+        for namespaces in (True, False):
+            work = root / f"{level.value}-{namespaces}"
+            work.mkdir()
+            pod = await stack.enter_async_context(
+                podkit.open_pod(
+                    f"{level.value}-{namespaces}".lower(),
+                    Idle(),
+                    scope=podkit.Scope.write(str(work)),
+                    transport=UnixTransport(),
+                    registry=podkit.FileRegistry(str(root / "r")),
+                    cwd=str(work),
+                    confinement=level.value,
+                )
+            )
+            if not namespaces:
+                pod.programs.wards = await stack.enter_async_context(_closing(WithoutNamespaces()))
+            found[f"pod, {level.value}" + ("" if namespaces else ", no namespaces")] = in_pod(pod)
+    return found
+
+
+class _closing:
+    def __init__(self, wards: Wards) -> None:
+        self.wards = wards
+
+    async def __aenter__(self) -> Wards:
+        return self.wards
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.wards.aclose()
+
+
+async def measure(rounds: int, root: Path) -> dict[str, list[float]]:
+    async with AsyncExitStack() as stack:
+        found = {name: (way, list[float]()) for name, way in (await ways(root, stack)).items()}
+        for number in range(rounds + 2):
+            for way, seconds in found.values():
+                start = time.perf_counter()
+                await way()
+                if number >= 2:  # the first rounds start what stays
+                    seconds.append(time.perf_counter() - start)
+        return {name: seconds for name, (_, seconds) in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="pk", dir="/tmp"))
+    try:
+        found = trio.run(measure, 20 if options.quick else 300, root)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    floor = statistics.median(found["trio.run_process"])
+    for name, seconds in found.items():
+        middle = statistics.median(seconds)
+        spread = statistics.quantiles(seconds, n=10)
+        print(
+            f"{name:32} {middle * 1000:7.2f} ms  (p10 {spread[0] * 1000:.2f}, p90 {spread[-1] * 1000:.2f})   {middle / floor:5.2f}x"
+        )
+
+
+if __name__ == "__main__":
+    main()

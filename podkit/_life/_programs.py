@@ -1,0 +1,362 @@
+"""The programs of one pod: each is started in a ward at the pod's level, from the scope as it is then, and ends with its call."""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+import podkit.abc as ports
+from podkit._os import Order, Root, open_listing
+from podkit.confinement import (
+    LAYERS,
+    DiskLook,
+    KernelForm,
+    KernelMount,
+    Level,
+    ScopeJudge,
+    check_depth,
+    check_pins,
+    clean_environment,
+    device_set,
+    existing_sensitive,
+    host_secrets,
+    in_force,
+    kernel_form,
+    read_set,
+)
+from podkit.errors import ConfinementError, DuplicatePodError, InvalidArgumentError, StopFailedError, shown
+from podkit.protocol import Permission
+
+from ._plan_programs import Kept, Request
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from podkit._os import Ward, WardFacts, Wards
+    from podkit.abc import Completed, Lease
+    from podkit.logic import Scope
+
+    from ._authority import Authority
+    from ._scratch import Scratch
+
+_CHUNK = 65536
+_OF_THE_DISK = ("rule", "mount", "pin")  # steps that fail when the disk changed since it was looked at
+_TRIES = 3
+_FRESH = 2.0  # seconds for which it is believed which sensitive names there are
+_LAST_WORDS = 1.0  # seconds that a pipe has to be read to its end when nobody is left to write into it
+_JOB_OUTPUT = 64 * 1024
+NOT_CONFINED = KernelForm(())
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where the C library makes shared memory; each program tree gets one of its own
+
+
+@attrs.define(eq=False)
+class Programs:
+    """Runs programs for one pod. `lease` is the pod's: whoever still runs a program of it holds it too."""
+
+    key: str
+    authority: Authority
+    wards: Wards
+    level: Level
+    cwd: str
+    scratch: Scratch
+    start: Callable[..., None]
+    lease: Lease | None = None
+    jobs: dict[str, RunningJob] = attrs.field(factory=dict)
+    _outlived: set[Ward] = attrs.field(factory=set)
+    _seen: tuple[Scope, float, tuple[str, ...]] | None = None
+
+    async def run(self, request: Request) -> Completed:
+        """Run it to its end, and end everything that it started. A job is begun only."""
+        if request.job is not None:
+            return await self._begin(request.job, request)
+        began = trio.current_time()
+        async with self._ward(request) as (ward, form, facts):
+            out, err = Kept(), Kept()
+            late, left = await _talk(ward, request, {ward.stdout: out, ward.stderr: err})
+            status = await ward.wait()
+            if left:
+                self._outlived.add(ward)
+                self.start(self._outlive, ward)
+        if left:
+            raise StopFailedError(request.argv[0], tuple(f"{name} (process {pid})" for pid, name in left))
+        return attrs.evolve(
+            self._begun(request, form, facts),
+            status=status,
+            stdout=out.bytes(),
+            stderr=err.bytes(),
+            dropped=out.dropped + err.dropped,
+            timed_out=late,
+            seconds=trio.current_time() - began,
+        )
+
+    async def aclose(self) -> None:
+        """End the jobs, and let the nanny let go of our lease once nobody is left that runs for us."""
+        for job in tuple(self.jobs.values()):
+            await job.stop()
+        await self.wards.drop(self.key)
+        await self.scratch.remove()
+
+    # One program.
+
+    @asynccontextmanager
+    async def _ward(self, request: Request) -> AsyncIterator[tuple[Ward, KernelForm, WardFacts]]:
+        facts = await self.wards.facts()
+        if self.lease is not None and self.lease.fd is not None:
+            await self.wards.hold(self.key, self.lease.fd)
+        async with self.authority.gate.shared(request.what):
+            ward, form = await self._open(request, facts)
+            try:
+                yield ward, form, facts
+            finally:
+                if ward not in self._outlived:
+                    await ward.aclose()
+
+    async def _open(self, request: Request, facts: WardFacts) -> tuple[Ward, KernelForm]:
+        """Open the ward. When the disk changed while it was looked at, look again."""
+        keys = () if self.lease is None or self.lease.fd is None else (self.key,)
+        tries = 0
+        while True:
+            order, form = self._order(request, facts)
+            try:
+                return await self.wards.open(order, keys=keys, stdin=request.input is not None), form
+            except ConfinementError as error:
+                tries += 1
+                if error.step not in _OF_THE_DISK or tries == _TRIES:
+                    raise
+
+    def _order(self, request: Request, facts: WardFacts) -> tuple[Order, KernelForm]:
+        """The program and its confinement, from what may be done right now."""
+        layers = check_depth(os.environ)
+        pins = self.authority.row.pins
+        check_pins(pins)
+        home, tmp = self.scratch.make()
+        form = NOT_CONFINED
+        shared = (SHARED_MEMORY,) if facts.namespaces and os.path.isdir(SHARED_MEMORY) else ()
+        if self.level is not Level.ADVISORY:
+            form = kernel_form(
+                self.authority.effective,
+                namespaces=facts.namespaces,
+                control=self.authority.control,
+                pins={pin.target: (pin.device, pin.inode) for pin in pins},
+                read=read_set(),
+                write=(home, tmp, *device_set(), *shared),
+                private_root=self.level is Level.STRICT and facts.namespaces,
+                sensitive=self._sensitive() if facts.namespaces else (),
+                hide=host_secrets(),
+            )
+            form = attrs.evolve(form, mounts=(*form.mounts, *(KernelMount(path, "empty") for path in shared)))
+        order = Order(
+            argv=request.argv,
+            env=self._environment(request, home, tmp) | {LAYERS: str(layers)},
+            cwd=self._cwd(request.cwd),
+            level=self.level.value,
+            rules=[(rule.path, rule.access, rule.pin) for rule in form.rules],
+            mounts=[(mount.path, mount.how) for mount in form.mounts],
+            binds=form.binds,
+            unix_sockets=request.unix_sockets,
+            network=request.network,
+            namespaces=facts.namespaces,
+        )
+        return order, form
+
+    def _sensitive(self) -> tuple[str, ...]:
+        """The names below our targets that make other programs run something. Looking takes a while, so it is believed for one."""
+        scope = self.authority.effective
+        seen = self._seen
+        if seen is None or seen[0] != scope or trio.current_time() - seen[1] > _FRESH:
+            with Root() as root:
+                found = existing_sensitive(DiskLook(root), tuple(scope.write_targets()))
+            self._seen = seen = (scope, trio.current_time(), found)
+        return seen[2]
+
+    def _environment(self, request: Request, home: str, tmp: str) -> dict[str, str]:
+        try:
+            return clean_environment(os.environ, home=home, tmp=tmp, extra=request.env)
+        except ValueError as error:
+            raise InvalidArgumentError(str(error)) from None
+
+    def _cwd(self, asked: str | None) -> str:
+        """Where it starts: as asked, which has to be readable; else where the pod is, or `/` when the pod may not read that."""
+        scope = self.authority.scope
+        if asked is None and scope.at(self.cwd) < Permission.READ:
+            return "/"
+        with Root() as root:
+            fd, place = open_listing(root, asked or self.cwd, ScopeJudge(root, scope, self.authority.control_plane), cwd=self.cwd)
+            os.close(fd)
+            return place.path
+
+    def _begun(self, request: Request, form: KernelForm, facts: WardFacts) -> Completed:
+        """What is known of it when it has begun."""
+        return ports.Completed(
+            argv=request.argv,
+            status=None,
+            level=in_force(self.level, unix_sockets=request.unix_sockets),
+            tree=facts.tree,
+            shortfalls=tuple(map(str, form.shortfalls)),
+        )
+
+    async def _outlive(self, ward: Ward) -> None:
+        """Somebody could not be ended: as long as they run, nothing that they may write is lent."""
+        async with self.authority.gate.shared(f"what is left of process {ward.pid}"):
+            await ward.gone()
+        self._outlived.discard(ward)
+        await ward.aclose()
+
+    # Jobs.
+
+    async def _begin(self, name: str, request: Request) -> Completed:
+        if name in self.jobs:
+            raise DuplicatePodError(name)
+        job = self.jobs[name] = RunningJob(name, request.argv)
+        try:
+            self.start(self._live, job, request)
+            return await job.begun()
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await job.stop()
+            raise
+
+    async def _live(self, job: RunningJob, request: Request) -> None:
+        began = trio.current_time()
+        try:
+            with job.scope:
+                async with self._ward(request) as (ward, form, facts):
+                    begun = self._begun(request, form, facts)
+                    job.start(begun)
+                    late, left = await _talk(ward, request, {ward.stdout: job.kept, ward.stderr: job.kept}, ask=job.ask)
+                    status = await ward.wait()
+                    job.end(
+                        attrs.evolve(
+                            begun,
+                            status=status,
+                            stdout=job.kept.bytes(),
+                            dropped=job.kept.dropped,
+                            timed_out=late,
+                            seconds=trio.current_time() - began,
+                        )
+                    )
+                    if left:
+                        await ward.gone()
+        except Exception as error:  # noqa: BLE001 - told to who begins the job, or waits for it
+            job.fail(error)
+        finally:
+            job.over()
+            self.jobs.pop(job.name, None)
+
+
+class RunningJob(ports.Job):
+    """See `podkit.abc.Job`."""
+
+    def __init__(self, name: str, argv: tuple[str, ...]) -> None:
+        self.name, self.argv = name, argv
+        self.kept = Kept(_JOB_OUTPUT)
+        self.scope = trio.CancelScope()
+        self.ask = trio.Event()
+        self._begun, self._over = trio.Event(), trio.Event()
+        self._result: Completed | None = None
+        self._error: Exception | None = None
+
+    def __repr__(self) -> str:
+        return f"<Job {self.name} {shown(self.argv[0], 80)} {'running' if self.running else 'over'}>"
+
+    @property
+    def running(self) -> bool:
+        return not self._over.is_set()
+
+    def output(self) -> bytes:
+        return self.kept.bytes()
+
+    async def wait(self) -> Completed:
+        await self._over.wait()
+        return self._answer()
+
+    async def stop(self) -> Completed:
+        self.ask.set()
+        if not self._begun.is_set():
+            self.scope.cancel()
+        await self._over.wait()
+        return self._answer()
+
+    # What `Programs` says of it.
+
+    async def begun(self) -> Completed:
+        await self._begun.wait()
+        return self._answer()
+
+    def start(self, result: Completed) -> None:
+        self._result = result
+        self._begun.set()
+
+    def end(self, result: Completed) -> None:
+        self._result = result
+
+    def fail(self, error: Exception) -> None:
+        self._error = error
+
+    def over(self) -> None:
+        self._begun.set()
+        self._over.set()
+
+    def _answer(self) -> Completed:
+        if self._error is not None:
+            raise self._error
+        if self._result is None:  # it was stopped before it began
+            return ports.Completed(argv=self.argv, status=None)
+        return self._result
+
+
+async def _talk(
+    ward: Ward,
+    request: Request,
+    kept: Mapping[trio.abc.ReceiveStream, Kept],
+    *,
+    ask: trio.Event | None = None,
+) -> tuple[bool, tuple[tuple[int, str], ...]]:
+    """Feed it and listen to it until it ends, its time is up or `ask` is set; then end all of it. Answers whether its time was
+    up, and who could not be ended."""
+    async with trio.open_nursery() as nursery:
+        for stream, into in kept.items():
+            nursery.start_soon(_listen, stream, into)
+        if ward.stdin is not None:
+            nursery.start_soon(_feed, ward.stdin, request.input or b"")
+        with trio.move_on_after(float("inf") if request.timeout is None else request.timeout) as limit:
+            await _over_or_asked(ward, ask)
+        ward.end()
+        left = await ward.ended()
+        # Whoever could write is gone; what is still in the pipes is read at once.
+        nursery.cancel_scope.deadline = trio.current_time() + _LAST_WORDS
+    return limit.cancelled_caught, left
+
+
+async def _over_or_asked(ward: Ward, ask: trio.Event | None) -> None:
+    if ask is None:
+        await ward.wait()
+        return
+    async with trio.open_nursery() as nursery:
+
+        async def asked() -> None:
+            await ask.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(asked)
+        await ward.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def _listen(stream: trio.abc.ReceiveStream, into: Kept) -> None:
+    while data := await stream.receive_some(_CHUNK):
+        into.add(data)
+
+
+async def _feed(stream: trio.abc.SendStream, data: bytes) -> None:
+    try:
+        await stream.send_all(data)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        await trio.lowlevel.checkpoint()  # it does not want to hear more
+    finally:
+        with trio.CancelScope(shield=True):
+            await stream.aclose()

@@ -1,0 +1,31 @@
+"""The marks by which tests name what they prove: each names something that is written down, and nothing that counts goes unproved."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "_generate_invariants.py"
+REQUIRED = [f"I{n}" for n in range(1, 13)] + [f"H{n}" for n in range(1, 13)] + [f"F{n}" for n in range(20, 27)]
+
+
+def generator():
+    spec = importlib.util.spec_from_file_location("generate_invariants", PAGE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_counts_is_proved_by_a_test_that_names_it():
+    marked = generator().marked()
+    assert [name for name in REQUIRED if name not in marked] == []
+
+
+def test_every_mark_names_something_that_is_written_down():
+    page = generator()
+    known = {name for sentences in page.promises().values() for name in sentences}
+    odd = [name for name in page.marked() if name not in known and not re.fullmatch(r"[SK]\d+", name)]
+    assert odd == []
+
+
+def test_the_page_of_invariants_is_what_would_be_generated():
+    assert PAGE.with_name("invariants.md").read_text() == generator().page()
