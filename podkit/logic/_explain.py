@@ -57,6 +57,8 @@ class _Cause:
     kind: str  # "allow": granted · "deny": in the way · "less": granted, but not enough · "none": nothing said · "lent"
     rules: tuple[ScopeRule, ...]
     holder: str | None = None
+    short: bool = False  # besides what is in the way, no rule allows what was asked
+    besides: tuple[ScopeRule, ...] = ()  # denies that would be in the way of a rule that allows it
 
 
 def explain(scope: Scope, path: str, asked: Permission) -> Explanation:
@@ -113,12 +115,15 @@ def _cause(form: Rules, path: str, asked: Permission) -> _Cause:
     highest = max((rule.permission for rule in allow), default=Permission.NONE)
     # A deny leaves one less than it names. It is in the way when that is less than what was asked for and would be granted.
     wanted = min(asked, highest)
-    deny = [rule for rule in _matching(form.deny, path) if rule.permission <= wanted]
-    if deny:
-        return _Cause("deny", tuple(sorted(deny, key=lambda rule: rule.permission)))
+    deny = sorted(_matching(form.deny, path), key=lambda rule: rule.permission)
+    taking = tuple(rule for rule in deny if rule.permission <= wanted)
+    besides = tuple(rule for rule in deny if wanted < rule.permission <= asked)
+    if taking:
+        return _Cause("deny", taking, short=highest < asked, besides=besides)
     if highest >= asked:
         return _Cause("allow", tuple(rule for rule in allow if rule.permission >= asked))
-    return _Cause("less" if allow else "none", tuple(rule for rule in allow if rule.permission is highest))
+    most = tuple(rule for rule in allow if rule.permission is highest)
+    return _Cause("less" if allow else "none", most, besides=besides)
 
 
 def _matching(rules: Iterable[ScopeRule], path: str) -> list[ScopeRule]:
@@ -142,16 +147,22 @@ def _said(cause: _Cause, path: str, asked: Permission, granted: Permission) -> t
             return f"{asked} at {path} is allowed by {_named('allow ', cause.rules)}", ""
         case "deny":
             remedy = f"a deny always wins: {asked} there needs a scope without it"
-            return f"{_named('deny ', cause.rules)} leaves {left} at {path}", remedy
+            more = f", and a rule that allows {asked} there" if cause.short else ""
+            return f"{_named('deny ', cause.rules)} leaves {left} at {path}", remedy + _and_without(cause) + more
         case "lent" if cause.holder is not None:
             holder = f"pod `{shown(cause.holder)}`"
             return f"{holder} holds {_named('', cause.rules)}, which leaves {left} at {path}", f"it comes back when {holder} ends"
         case "lent":
             return f"{_named('', cause.rules)} is lent, which leaves {left} at {path}", "it has to be given back first"
         case "less":
-            return f"{_named('allow ', cause.rules)} allows {left} at {path}", f"it takes a rule that allows {asked} there"
+            reason = f"{_named('allow ', cause.rules)} allows {left} at {path}"
         case _:
-            return f"no rule allows anything at {path}", f"it takes a rule that allows {asked} there"
+            reason = f"no rule allows anything at {path}"
+    return reason, f"it takes a rule that allows {asked} there{_and_without(cause)}"
+
+
+def _and_without(cause: _Cause) -> str:
+    return f" and a scope without {_named('deny ', cause.besides)}" if cause.besides else ""
 
 
 def _named(kind: str, rules: tuple[ScopeRule, ...]) -> str:

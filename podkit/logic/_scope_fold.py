@@ -39,12 +39,14 @@ _LONG = 1000  # characters; shorter keys are far from that limit
 class Folded:
     """The canonical folded form of a scope: equal tables mean the same permission at every path."""
 
-    __slots__ = ("_longest", "_spans", "order", "rows")
+    __slots__ = ("_longest", "_shortest", "_spans", "order", "rows")
 
     def __init__(self, sorted_rows: Iterable[tuple[str, Triple]]) -> None:
         self.rows: dict[str, Triple] = dict(_pruned(sorted_rows))
         self.order: list[str] = [key + "/" for key in self.rows]
+        # No key is longer or shorter than these, so only that part of a path is looked up.
         self._longest = max(map(len, self.rows), default=0)
+        self._shortest = min(map(len, self.rows), default=MAX_PATH)
         self._spans: dict[str, Span] | None = None
 
     def at(self, path: str) -> Permission:
@@ -57,8 +59,8 @@ class Folded:
         row = get(path[:cut])
         if row is not None:
             return row[1]  # for the root too: no rule tells it from its children
-        longest = self._longest
-        while cut > 0:
+        longest, shortest = self._longest, self._shortest
+        while cut > shortest:
             cut = path.rfind("/", 0, cut if cut <= longest else longest + 1)
             row = get(path[:cut])
             if row is not None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ._scope import Scope
+    from ._scope_fold import Triple
 
 
 @attrs.frozen(eq=False)
@@ -105,13 +106,19 @@ def listed_rules(scope: Scope) -> tuple[ScopeRule, ...]:
 
 def _beginnings(table: Folded) -> Iterator[ScopeRule]:
     for key, row in table.rows.items():
-        above, here = max(table.follows(key)), max(row)
-        write = here is Permission.WRITE and above < here
-        recursive = row[2] is Permission.WRITE
+        follows = table.follows(key)
+        write = _begins(Permission.WRITE, row, follows)
         if write:
-            yield ScopeRule(key or "/", Permission.WRITE, recursive=recursive)
-        if above is Permission.NONE and here is not above and not (write and (recursive or row[2] is Permission.NONE)):
+            yield ScopeRule(key or "/", Permission.WRITE, recursive=row[2] is Permission.WRITE)
+        # A write rule for the same paths says read as well.
+        if _begins(Permission.READ, row, follows) and not (write and row[2] is not Permission.READ):
             yield ScopeRule(key or "/", Permission.READ, recursive=row[2] is not Permission.NONE)
+
+
+def _begins(level: Permission, row: Triple, follows: Triple) -> bool:
+    """Whether some path of a row has `level` without having it from above. Each part of the row counts: a rule for a directory and
+    its direct children says nothing of what is deeper."""
+    return any(here >= level > above for here, above in zip(row, follows, strict=True))
 
 
 def all_loans(scope: Scope) -> tuple[Loan, ...]:

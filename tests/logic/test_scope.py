@@ -1,6 +1,7 @@
 """What a scope is as a value: how it is made, what it refuses, what it says, how it travels."""
 
 import copy
+import itertools
 import pickle
 
 import pytest
@@ -144,6 +145,32 @@ def test_what_is_not_an_absolute_normal_path_is_refused_everywhere(path):
             ask(path)
 
 
+def test_of_all_short_strings_exactly_the_absolute_normal_paths_are_taken():
+    scope, taken = Scope.read("/"), 0
+    for size in range(7):
+        for letters in itertools.product("/.a\0é", repeat=size):
+            path = "".join(letters)
+            parts = path.split("/")
+            normal = path == "/" or (parts[0] == "" and len(parts) > 1 and not {"", ".", ".."} & set(parts[1:]))
+            try:
+                scope.at(path)
+            except InvalidRuleError:
+                assert not normal or "\0" in path, path
+            else:
+                assert normal, path
+                assert "\0" not in path
+                taken += 1
+    assert taken == 578
+
+
+@pytest.mark.parametrize(("letter", "size"), [("a", 4095), ("é", 2048), ("😀", 1024)])
+def test_a_path_has_at_most_4095_bytes_whatever_it_is_written_in(letter, size):
+    whole = "/" + letter * (size - 1)
+    assert Scope.read("/").at(whole) is READ
+    with pytest.raises(InvalidRuleError, match="4095"):
+        Scope.read("/").at(whole + letter)
+
+
 def test_nothing_is_expanded_or_decoded():
     scope = Scope.write("/w/~", "/w/$HOME", "/w/%2e%2e")
     assert scope.at("/w/~/x") is WRITE
@@ -155,10 +182,9 @@ def test_nothing_is_expanded_or_decoded():
 
 @pytest.mark.parametrize("rules", ["/w", ["/w"], [("/w", WRITE)], [None], None, 3, ScopeRule("/w", WRITE)], ids=repr)
 def test_only_scope_rules_make_a_scope(rules):
-    with pytest.raises(InvalidRuleError):
-        Scope(allow=rules)
-    with pytest.raises(InvalidRuleError):
-        Scope(allow=[ScopeRule("/w", WRITE)], deny=rules)
+    for lists in ({"allow": rules}, {"allow": [ScopeRule("/w", WRITE)], "deny": rules}):
+        with pytest.raises(InvalidRuleError, match=r"allow and deny are lists of ScopeRule, not (of )?[a-zA-Z]+$"):
+            Scope(**lists)
 
 
 def test_a_scope_allows_something_or_is_none():
@@ -236,11 +262,14 @@ def test_what_is_shown_is_short_and_escaped():
     many = Scope.write(*(f"/w/{i}" for i in range(100)))
     assert repr(many) == "<Scope allow write /w/0, allow write /w/1, allow write /w/2, allow write /w/3, 96 more>"
     assert repr(PARENT).endswith(", 1 more>")
+    assert repr(Scope.write("/1", "/2", "/3", "/4")) == "<Scope allow write /1, allow write /2, allow write /3, allow write /4>"
     assert repr(Scope.write("/a") & Scope.read("/")) == "<Scope of allow read /a, derived>"
     assert repr(Scope.write("/a").lend(Scope.write("/a/b"), to="x") - Scope.write("/a/c")) == (
         "<Scope allow write /a less allow write /a/b to x, allow write /a/c>"
     )
     assert "\n" not in repr(Scope.write("/a\nb"))
+    one, two = ScopeRule("/w", WRITE), ScopeRule("/w/a", READ)
+    assert repr(Scope(allow=[one], deny=[two])) == "<Scope allow write /w, deny read /w/a>"
 
 
 def test_a_summary_lists_targets_and_loans():
@@ -270,6 +299,37 @@ def test_a_summary_of_two_scopes_together_lists_where_permission_begins():
     ).summary() == "Readable:\n  - /a [non-recursive]\n  - /a\n  - /b [non-recursive]\nWritable:\n  - /a [non-recursive]"
     inner = Scope(allow=[ScopeRule("/", READ), ScopeRule("/a/b", WRITE)])
     assert (inner & shield).summary() == "Readable:\n  - /\n  - /a/b\nWritable:\n  - /a/b"
+
+
+def test_the_loans_of_scopes_together_are_all_listed_in_order():
+    def lent(target, holder):
+        return Scope.write("/w").lend(Scope.write(target), to=holder)
+
+    one, two, plain = lent("/w/1", "one"), lent("/w/2", "two"), Scope.write("/w")
+    both = ["Lent:", "  - /w/1 (one)", "  - /w/2 (two)"]
+    for scope in (one & two, one | two, plain & one & two, one & plain & two, (one & one) & two, (one & plain) & (two & plain)):
+        assert scope.summary().splitlines()[-3:] == both
+    assert (two & one).summary().splitlines()[-2:] == both[:0:-1]
+    assert (one - Scope.write("/w/3")).summary().splitlines()[-2:] == ["  - /w/1 (one)", "  - /w/3"]
+
+
+def test_where_permission_begins_in_scopes_together_is_said_once():
+    everything = Scope.write("/")
+    near = asks("/w", recursive=False)
+    both = Scope(allow=[ScopeRule("/w", READ), ScopeRule("/w", WRITE, recursive=False)])
+    assert repr(Scope.write("/w") & everything) == "<Scope of allow write /w, derived>"
+    assert repr(near & everything) == "<Scope of allow write /w [non-recursive], derived>"
+    assert repr(both & everything) == "<Scope of allow write /w [non-recursive], allow read /w, derived>"
+    assert repr(asks("/w", READ, recursive=False) & everything) == "<Scope of allow read /w [non-recursive], derived>"
+    assert repr(everything & everything) == "<Scope of allow write /, derived>"
+    holed = Scope(allow=[ScopeRule("/w", WRITE)], deny=[ScopeRule("/w/a", WRITE, recursive=False)])
+    beside = Scope(allow=[*near.allow, ScopeRule("/w/a", WRITE), ScopeRule("/w/b", READ)])
+    assert repr(beside & everything) == ("<Scope of allow write /w [non-recursive], allow write /w/a, allow read /w/b, derived>")
+    assert (beside & everything).summary() == (
+        "Readable:\n  - /w [non-recursive]\n  - /w/a\n  - /w/b\nWritable:\n  - /w [non-recursive]\n  - /w/a"
+    )
+    assert (beside & everything).write_targets() == ("/w", "/w/a")
+    assert repr(holed & everything) == "<Scope of allow write /w, derived>"
 
 
 def test_write_targets_are_those_of_write_rules_each_once():
@@ -332,3 +392,25 @@ def test_data_that_is_not_exactly_a_scope_is_refused(data):
     with pytest.raises(InvalidRuleError) as caught:
         Scope.from_data(data)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("data", "target", "why"),
+    [
+        (3, "", "a scope is an object with the lists allow and deny"),
+        ({"x": 1}, "", "a scope has no member 'x'"),
+        ({"allow": 3}, "", "allow and deny are lists of rules"),
+        ({"allow": [3]}, "", "a rule is an object with target and permission"),
+        ({"allow": [{"target": 3}]}, "", "the target of a rule is text"),
+        ({"allow": [RULE | {"permission": "all"}]}, "/w", 'the permission of a rule is "read" or "write"'),
+        ({"allow": [RULE | {"deep": 1}]}, "/w", "a rule has no member 'deep'"),
+        ({"allow": [], "deny": [RULE]}, "", "a scope allows at least one target"),
+        ({"allow": [RULE] * 10_001}, "", "a scope has at most 10000 rules"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_a_refusal_of_data_says_what_is_wrong_with_it(data, target, why):
+    with pytest.raises(InvalidRuleError) as caught:
+        Scope.from_data(data)
+    assert caught.value.target == target
+    assert str(caught.value) == f"invalid rule for {target!r}: {why}"

@@ -42,7 +42,21 @@ def test_a_deny_that_takes_nothing_is_not_named():
     scope = Scope(allow=[allow_r], deny=[ScopeRule("/", WRITE)])
     told = scope.explain("/r/x")
     assert told.rules == (allow_r,)
-    assert str(told) == "`allow read /r` allows only read at /r/x; it takes a rule that allows write there"
+    assert str(told).startswith("`allow read /r` allows only read at /r/x; it takes a rule that allows write there")
+
+
+def test_a_remedy_names_everything_that_would_have_to_change():
+    scope = Scope(allow=[allow_r], deny=[ScopeRule("/", WRITE), ScopeRule("/r/s", READ)])
+    assert scope.explain("/r/x").remedy == "it takes a rule that allows write there and a scope without `deny write /`"
+    assert scope.explain("/x").remedy == "it takes a rule that allows write there and a scope without `deny write /`"
+    assert scope.explain("/x", asked=READ).remedy == "it takes a rule that allows read there"
+    both = scope.explain("/r/s")
+    assert both.rules == (ScopeRule("/r/s", READ),)
+    assert both.remedy == (
+        "a deny always wins: write there needs a scope without it and a scope without `deny write /`, "
+        "and a rule that allows write there"
+    )
+    assert scope.explain("/r/s", asked=READ).remedy == "a deny always wins: read there needs a scope without it"
 
 
 def test_where_no_rule_speaks_none_is_named():
@@ -58,6 +72,13 @@ def test_a_rule_of_the_root_and_one_of_direct_children_are_named():
     assert scope.explain("/w/x/y", asked=READ).rules == (everything,)
     assert scope.explain("/", asked=READ).rules == (everything,)
     assert "[non-recursive]" in str(scope.explain("/w"))
+
+
+def test_neighbours_with_longer_names_are_not_named():
+    scope = Scope(allow=[ScopeRule("/w?", WRITE), ScopeRule("/w-", WRITE), ScopeRule("/w/a", WRITE)])
+    assert scope.explain("/w/x").rules == ()
+    assert scope.explain("/w?/x").rules == (ScopeRule("/w?", WRITE),)
+    assert scope.explain("/w/ab").rules == ()
 
 
 def test_what_is_lent_names_the_holder_and_the_rule_of_the_loan():
@@ -106,6 +127,12 @@ def test_of_two_parts_that_refuse_the_one_with_a_rule_is_told():
     assert str(told).startswith("`deny read /b` leaves nothing")
 
 
+def test_a_part_that_is_there_twice_hides_no_other():
+    one, other = Scope.write("/a"), Scope.write("/")
+    assert ((one & one) & other).explain("/a").rules == (allow_a := one.allow[0], *other.allow)
+    assert (other & (one & one)).explain("/a").rules == (*other.allow, allow_a)
+
+
 def test_of_two_scopes_joined_the_one_that_has_more_decides():
     joined = Scope.read("/a") | Scope.write("/a/b")
     assert joined.explain("/a/b/x").rules == (ScopeRule("/a/b", WRITE),)
@@ -115,7 +142,7 @@ def test_of_two_scopes_joined_the_one_that_has_more_decides():
 
 def test_only_read_and_write_can_be_asked_for():
     for asked in (NONE, 2, "write", None):
-        with pytest.raises(InvalidRuleError):
+        with pytest.raises(InvalidRuleError, match=r"what is asked for is Permission\.READ or Permission\.WRITE$"):
             SCOPE.explain("/w", asked=asked)
 
 
@@ -128,6 +155,13 @@ def test_an_explanation_is_a_value_that_fits_an_error():
     assert str(told) in str(AccessDeniedError("/w/.git", WRITE, told, told.holder))
 
 
+def test_an_explanation_can_be_made_of_what_is_known():
+    told = Explanation("/w", WRITE, READ)
+    assert (told.rules, told.holder, told.reason, told.remedy, told.allowed) == ((), None, "", "", False)
+    with pytest.raises(TypeError):
+        Explanation("/w", WRITE, READ, (allow_w,))
+
+
 def test_hostile_names_are_escaped_and_long_ones_cut():
     target = "/w/\x1b[31m\n" + "x" * 3000
     told = Scope.read(target).lend(Scope.write("/v"), to="a\nb").explain(target + "/y")
@@ -135,5 +169,12 @@ def test_hostile_names_are_escaped_and_long_ones_cut():
     assert "\n" not in text
     assert "\x1b" not in text
     assert len(text) < 800
-    rules = [ScopeRule("/w" + "/x" * i, READ) for i in range(10)]
-    assert "and 7 more" in str(Scope(allow=rules).explain("/w" + "/x" * 10, asked=READ))
+
+
+@pytest.mark.parametrize(("count", "more"), [(1, ""), (3, ""), (4, " and 1 more"), (10, " and 7 more")])
+def test_three_rules_are_named_and_the_others_counted(count, more):
+    rules = [ScopeRule("/w" + "/x" * i, READ) for i in range(count)]
+    told = Scope(allow=rules).explain("/w" + "/x" * 10, asked=READ)
+    assert len(told.rules) == count
+    named = ", ".join(f"`allow {rule}`" for rule in sorted(rules, key=lambda rule: -len(rule.target))[:3])
+    assert str(told) == f"read at {told.path} is allowed by {named}{more}"

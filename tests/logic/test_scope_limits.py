@@ -90,17 +90,53 @@ def test_a_fresh_name_is_found_where_the_short_ones_are_taken(quick):
     assert base.at(path) > rest.at(path)
 
 
+def test_a_fresh_name_is_found_below_names_that_are_themselves_not_named(quick):
+    holes = Scope(allow=[ScopeRule("/w", WRITE)], deny=[ScopeRule("/w", WRITE, recursive=False)])
+    for other in (Scope(allow=[ScopeRule("/w", READ), ScopeRule("/w/x/x", WRITE)]), Scope.read("/w") | Scope.write("/w/x/x")):
+        path = witness(holes, other)
+        assert path is not None
+        assert holes.at(path) is WRITE
+        assert other.at(path) is READ
+
+
+def test_a_fresh_name_is_made_of_letters_and_digits_while_there_are_any(quick):
+    holes = Scope(allow=[ScopeRule("/w", WRITE)], deny=[ScopeRule("/w", WRITE, recursive=False)])
+    names = []
+    for _ in range(62):
+        path = witness(holes, Scope(allow=[ScopeRule("/w", READ), *(ScopeRule(f"/w/{name}", WRITE) for name in names)]))
+        assert path is not None
+        names.append(path.split("/")[2])
+    assert names[0] == "x"
+    assert len(set(names)) == 62
+    assert all(len(name) == 1 and name.isalnum() for name in names)
+
+
+LONGEST = ("/" + "x" * 250) * 16
+
+
 def test_no_fresh_name_exists_when_all_that_fit_are_taken(quick):
-    above = ("/" + "x" * 250) * 16
-    target = above + "/" + "y" * 76
+    target = LONGEST + "/" + "y" * 76
     assert len(target) == 4093
     names = [chr(i) for i in range(1, 128) if chr(i) not in "/."]
-    near = ScopeRule(above, WRITE, recursive=False)
+    near = ScopeRule(LONGEST, WRITE, recursive=False)
     every = Scope.write(target)
     assert every <= Scope(allow=[near, *(ScopeRule(f"{target}/{name}", WRITE) for name in names)])
-    assert (
-        witness(every, Scope(allow=[near, *(ScopeRule(f"{target}/{name}", WRITE) for name in names[1:])])) == f"{target}/{names[0]}"
-    )
+    for left in names:
+        rest = Scope(allow=[near, *(ScopeRule(f"{target}/{name}", WRITE) for name in names if name != left)])
+        assert witness(every, rest) == f"{target}/{left}"
+
+
+def test_a_name_of_two_letters_is_found_where_no_other_fits(quick):
+    target = LONGEST + "/" + "y" * 75
+    assert len(target) == 4092
+    names = [chr(i) for i in range(1, 128) if chr(i) not in "/."]
+    every = Scope.write(target)
+    one = [ScopeRule(f"{target}/{name}", WRITE) for name in names]
+    rest = Scope(allow=[ScopeRule(LONGEST, WRITE, recursive=False), *one])
+    path = witness(every, rest)
+    assert path is not None
+    assert len(path) == 4095
+    assert every.at(path) > rest.at(path)
 
 
 def test_scopes_derived_from_scopes_derived_from_scopes_do_not_recurse(quick):
