@@ -15,7 +15,6 @@ from podkit.confinement import (
     LAYERS,
     DiskLook,
     KernelForm,
-    KernelMount,
     Level,
     ScopeJudge,
     check_depth,
@@ -135,7 +134,6 @@ class Programs:
         check_pins(pins)
         home, tmp = self.scratch.make()
         form = NOT_CONFINED
-        shared = (SHARED_MEMORY,) if facts.namespaces and os.path.isdir(SHARED_MEMORY) else ()
         if self.level is not Level.ADVISORY:
             form = kernel_form(
                 self.authority.effective,
@@ -143,12 +141,12 @@ class Programs:
                 control=self.authority.control,
                 pins={pin.target: (pin.device, pin.inode) for pin in pins},
                 read=read_set(),
-                write=(home, tmp, *device_set(), *shared),
+                write=(home, tmp, *device_set()),
                 private_root=self.level is Level.STRICT and facts.namespaces,
                 sensitive=self._sensitive() if facts.namespaces else (),
                 hide=host_secrets(),
+                empty=(SHARED_MEMORY,),
             )
-            form = attrs.evolve(form, mounts=(*form.mounts, *(KernelMount(path, "empty") for path in shared)))
         order = Order(
             argv=request.argv,
             env=self._environment(request, home, tmp) | {LAYERS: str(layers)},

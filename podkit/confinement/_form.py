@@ -44,8 +44,8 @@ class KernelRule:
 
 @attrs.frozen
 class KernelMount:
-    """What is at `path`, bound onto itself, read-only ("ro") or as it is ("rw"), or covered by something that holds nothing but the
-    way to deeper mounts ("hidden")."""
+    """What is at `path`, bound onto itself, read-only ("ro") or as it is ("rw"); or covered by something that holds nothing but the
+    way to deeper mounts ("hidden"), or by a new directory of the process tree's own ("empty")."""
 
     path: str
     how: str

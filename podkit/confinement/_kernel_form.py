@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from podkit._os import Root
-from podkit.confinement._form import KernelRule
+from podkit.confinement._form import KernelMount, KernelRule
 from podkit.confinement._look import DiskLook
 from podkit.confinement._plan_kernel_form import plan_kernel_form
 from podkit.logic import Scope
@@ -33,6 +33,7 @@ def kernel_form(
     private_root: bool = False,
     sensitive: Sequence[str] = (),
     hide: Sequence[str] = (),
+    empty: Sequence[str] = (),
 ) -> KernelForm:
     """What a tool process under `scope` is confined to now, as the disk is now.
 
@@ -40,19 +41,23 @@ def kernel_form(
     `control`. Both are reached without links (`read_set`, `device_set`). What the scope's own rules deny to read is not readable
     through them either, nor is `hide`, unless the scope itself allows it (with `namespaces` only). `pins` are the (device, inode)
     of targets; `control`, `sensitive` and the shortfalls are as in `plan_kernel_form`, and shortfalls are told of the scope alone.
-    With `private_root` the form has `binds`; what the kernel makes itself (/proc, /dev) is not among them.
+    With `private_root` the form has `binds`; what the kernel makes itself (/proc, /dev) is not among them. `empty` are directories
+    of which the process tree gets new ones of its own, gone with it (with `namespaces` only; elsewhere it gets none).
 
     Raises `InvalidRuleError` for a path that is not absolute and normal.
     """
     whole = _with(scope, _extra(tuple(read), tuple(hide) if namespaces else (), _denied(scope))) if read else scope
-    own = _own(tuple(write)) if write else None
     with Root() as root:
         look = DiskLook(root, settled=frozenset((*read, *write)))
+        new = tuple(path for path in empty if namespaces and look.kind(path) == "dir")
+        own = _own((*write, *new)) if write or new else None
         form = plan_kernel_form(whole, look, namespaces=namespaces, control=control, sensitive=sensitive, own=own)
     if private_root:  # what is not granted is not there to be covered
         form = attrs.evolve(form, mounts=tuple(mount for mount in form.mounts if _is_in_any(mount.path, form.rules)))
+    mounts = tuple(mount for mount in form.mounts if mount.path not in new) + tuple(KernelMount(path, "empty") for path in new)
     return attrs.evolve(
         form,
+        mounts=mounts,
         rules=tuple(KernelRule(rule.path, rule.access, pins.get(rule.path)) for rule in form.rules),
         shortfalls=tuple(lost for lost in form.shortfalls if _of_scope(scope, lost.path, whole=lost.whole)),
         binds=tuple(_binds(form.rules)) if private_root else (),

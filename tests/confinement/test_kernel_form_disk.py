@@ -362,3 +362,16 @@ def test_a_socket_in_a_control_directory_is_covered_also_where_nothing_is_grante
         form = kernel_form(Scope.write(f"{top}/w"), namespaces=True, control=[f"{top}/run"])
     assert [(mount.path, mount.how) for mount in form.mounts] == [(f"{top}/run", "hidden")]
     assert kernel_form(Scope.write(f"{top}/w"), namespaces=False, control=[f"{top}/run"]).mounts == ()
+
+
+def test_a_directory_of_its_own_is_one_only_where_there_are_namespaces(disk):
+    top = disk("w/", "shm/", "file")
+    given = {"empty": [f"{top}/shm", f"{top}/file", f"{top}/missing"]}
+    form = kernel_form(Scope.write(f"{top}/w"), namespaces=True, **given)
+    assert [(mount.path, mount.how) for mount in form.mounts] == [(f"{top}/shm", "empty")]
+    assert {rule.path: rule.access for rule in form.rules} == {f"{top}/w": "write", f"{top}/shm": "write"}
+    form = kernel_form(Scope.write(f"{top}/w"), namespaces=False, **given)
+    assert [rule.path for rule in form.rules] == [f"{top}/w"]
+    assert form.mounts == form.shortfalls == ()
+    form = kernel_form(Scope.write(f"{top}/w"), namespaces=True, control=[f"{top}/shm"], **given)
+    assert [(mount.path, mount.how) for mount in form.mounts] == [(f"{top}/shm", "empty")]

@@ -43,6 +43,7 @@ class Confined:
                 read=(*read_set(), *read),
                 write=device_set(),
                 hide=host_secrets(),
+                empty=("/dev/shm",),
                 private_root=level == "strict" and namespaces,
             )
             rules = [(rule.path, rule.access, rule.pin) for rule in form.rules]
