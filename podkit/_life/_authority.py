@@ -76,7 +76,7 @@ class Authority:
             table = await self.registry.rows()
         except RegistryError:
             return None
-        for row in table:
+        for row in table.near(Scope.write(path)):
             if row.incarnation != self.row.incarnation and table.effective(row.incarnation).at(path) is Permission.WRITE:
                 return table.label(row, seen_from=self.row.tree)
         return None

@@ -7,10 +7,11 @@ import re
 
 import attrs
 
-from podkit.errors import InvalidNameError
+from podkit.errors import InvalidNameError, InvalidRuleError
 from podkit.logic._scope import Scope
-from podkit.protocol import check_name
+from podkit.protocol import check_name, check_path
 
+MAX_NUMBER = 2**64 - 1  # of a device or an inode
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
 
 
@@ -31,13 +32,37 @@ class State(enum.Enum):
     LIVE = "live"
 
 
+def _target(_pin: Pin, _field: attrs.Attribute[str], value: object) -> None:
+    check_path(value)
+
+
+def _number(pin: Pin, field: attrs.Attribute[int], value: object) -> None:
+    if type(value) is not int or not 0 <= value <= MAX_NUMBER:
+        raise InvalidRuleError(pin.target, f"the {field.name} of a pin is a number of the file system")
+
+
+@attrs.frozen
+class Pin:
+    """What was at `target` when it was handed out: the numbers of its device and of its inode there.
+
+    Raises `InvalidRuleError` for a target that is not an absolute normal path and for what are no such numbers.
+    """
+
+    target: str = attrs.field(validator=_target)
+    device: int = attrs.field(validator=_number)
+    inode: int = attrs.field(validator=_number)
+
+
 @attrs.frozen(kw_only=True)
 class Allocation:
     """One pod's row: who it is, what it may write and hand out, where it is reached.
 
-    `scope` is what it may use as declared, `grant` what it may hand to children. `parent` is the incarnation of the row
-    above it, None for a root or for a pod that outlived its root. `since` is unix seconds. `started` is in clock ticks
-    since boot and makes `pid` an identity. `born_of` is the session it belongs to, if any.
+    `scope` is what it may use as declared, `grant` what it may hand to children. `where` says `scope` once more in the
+    coordinates of the file systems, `/<major:minor>/<path in that file system>`, in which a directory has one name however
+    often it is mounted; None where that is not known. `pins` are what was found at the targets. `parent` is the incarnation of
+    the row above it, None for a root or for a pod that outlived its root; then `outlived` is the root's incarnation. `since` is
+    unix seconds. `started` is in clock ticks since boot and makes `pid` an identity. `born_of` is the session it belongs to, if
+    any; of a pod that outlived its root it is the root's.
     """
 
     name: str
@@ -55,6 +80,9 @@ class Allocation:
     pid: int | None = None
     started: int | None = None
     born_of: str | None = None
+    where: Scope | None = None
+    pins: tuple[Pin, ...] = ()
+    outlived: str | None = None
 
     @property
     def key(self) -> str:

@@ -16,9 +16,10 @@ from podkit.errors import (
     UnknownPodError,
     WriteConflictError,
 )
-from podkit.logic._allocations import Allocation, State, check_id, lease_key
+from podkit.logic._allocations import Allocation, Pin, State, check_id, lease_key
 from podkit.logic._conflicts import find_conflict
 from podkit.logic._facts import Adopted, Fact, Freed, Reserved
+from podkit.logic._heirs import claimed, heirs, root_of_session
 from podkit.logic._scope import Scope, check_subset
 from podkit.logic._table import Table
 
@@ -47,16 +48,28 @@ def decide_root(
     pid: int | None = None,
     started: int | None = None,
     born_of: str | None = None,
+    where: Scope | None = None,
+    pins: tuple[Pin, ...] = (),
+    takes_back: bool = False,
     max_rows: int = MAX_ROWS,
 ) -> tuple[Fact, ...]:
     """Open a tree. `live=False` only reserves the row; the root adopts it later, when its address is known.
 
-    Raises `InvalidNameError`, `DuplicatePodError` (the tree has such a pod), `LimitExceededError`, `WriteConflictError`
-    (any pod of any tree may write there), `CorruptRegistryError` (a newer podkit wrote here).
+    `where` and `pins` say what the targets of `scope` are, as in `Allocation`. With `takes_back` the root is the parent of the pods
+    that outlived an earlier root of the session `born_of`, as far as its grant covers them: what they write stays theirs, and
+    `scope` is the root's less that.
+
+    Raises `InvalidNameError`, `DuplicatePodError` (the tree has such a pod, or the session a root), `LimitExceededError`,
+    `WriteConflictError` (any pod of any tree may write there), `CorruptRegistryError` (a newer podkit wrote here).
     """
     grant = scope if grant is None else grant
-    _check_open(table, name, tree, incarnation, scope, grant, max_rows)
-    _check_exclusive(table, scope, tree=tree, giver=None)
+    _check_open(table, name, tree, incarnation, (scope, grant, where), max_rows)
+    before = root_of_session(table, born_of)
+    if before is not None:
+        raise DuplicatePodError(before.name, table.label(before, seen_from=tree), before.incarnation)
+    inherited = heirs(table, name=name, tree=tree, born_of=born_of, grant=grant) if takes_back else ()
+    own, own_where = claimed(scope, where, inherited)
+    _check_exclusive(table, own, own_where, tree=tree, giver=None)
     reserved = Reserved(
         author=incarnation,
         name=name,
@@ -68,6 +81,9 @@ def decide_root(
         run_dir=run_dir,
         since=since,
         born_of=born_of,
+        where=where,
+        pins=pins,
+        inherits=tuple(row.incarnation for row in inherited),
     )
     return (reserved, Adopted(author=incarnation, incarnation=incarnation, pid=pid, started=started)) if live else (reserved,)
 
@@ -86,25 +102,28 @@ def decide_birth(
     secret_sha256: str | None = None,
     parent_name: str | None = None,
     born_of: str | None = None,
+    where: Scope | None = None,
+    pins: tuple[Pin, ...] = (),
     max_depth: int = MAX_DEPTH,
     max_rows: int = MAX_ROWS,
 ) -> tuple[Fact, ...]:
     """Reserve a row for a child of the incarnation `parent`, which hands over what the child may write.
 
     What the child uses and what it may hand out itself are at most the parent's grant. What it writes must be written by
-    nobody, or by the parent alone. Raises `UnknownPodError` or, when `parent_name` is given, `StaleIncarnationError` for a
-    parent that is not there; `InvalidNameError`, `DuplicatePodError`, `LimitExceededError`, `NotSubsetError`,
-    `WriteConflictError` naming who really holds the path, `CorruptRegistryError` (a newer podkit wrote here).
+    nobody, or by the parent alone; `where` and `pins` say what its targets are, as in `Allocation`. Raises `UnknownPodError` or,
+    when `parent_name` is given, `StaleIncarnationError` for a parent that is not there; `InvalidNameError`, `DuplicatePodError`,
+    `LimitExceededError`, `NotSubsetError`, `WriteConflictError` naming who really holds the path, `CorruptRegistryError` (a newer
+    podkit wrote here).
     """
     above = _living(table, parent, parent_name)
     grant = scope if grant is None else grant
-    _check_open(table, name, above.tree, incarnation, scope, grant, max_rows)
+    _check_open(table, name, above.tree, incarnation, (scope, grant, where), max_rows)
     if table.depth(parent) >= max_depth:
         raise LimitExceededError(name, limit="generations of pods", allowed=max_depth)
     check_subset(scope, above.grant)
     if grant is not scope:
         check_subset(grant, above.grant)
-    _check_exclusive(table, scope, tree=above.tree, giver=parent)
+    _check_exclusive(table, scope, where, tree=above.tree, giver=parent)
     return (
         Reserved(
             author=parent,
@@ -119,6 +138,8 @@ def decide_birth(
             since=since,
             secret_sha256=secret_sha256,
             born_of=born_of,
+            where=where,
+            pins=pins,
         ),
     )
 
@@ -170,11 +191,13 @@ def _check_known(table: Table) -> None:
         raise CorruptRegistryError("the registry", table.foreign)
 
 
-def _check_open(table: Table, name: str, tree: str, incarnation: str, scope: Scope, grant: Scope, max_rows: int) -> None:
+def _check_open(
+    table: Table, name: str, tree: str, incarnation: str, scopes: tuple[Scope, Scope, Scope | None], max_rows: int
+) -> None:
     _check_known(table)
     lease_key(name, incarnation)
     check_id(tree)
-    if not (scope.declared and grant.declared):
+    if not all(scope is None or scope.declared for scope in scopes):
         raise ScopeError("only a scope of rules can be held; a derived scope has none of its own")
     taken = table.by_name(tree, name) or table.get(incarnation)
     if taken is not None:
@@ -183,8 +206,8 @@ def _check_open(table: Table, name: str, tree: str, incarnation: str, scope: Sco
         raise LimitExceededError(name, limit=LIMIT_ROWS, allowed=max_rows)
 
 
-def _check_exclusive(table: Table, scope: Scope, *, tree: str, giver: str | None) -> None:
-    conflict = find_conflict(table, scope, exempt=giver)
+def _check_exclusive(table: Table, scope: Scope, where: Scope | None, *, tree: str, giver: str | None) -> None:
+    conflict = find_conflict(table, scope, where=where, exempt=giver)
     if conflict is not None:
         row = conflict.row
         raise WriteConflictError(conflict.path, table.label(row, seen_from=tree), row.incarnation)

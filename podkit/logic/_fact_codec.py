@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from podkit.errors import CorruptRegistryError, InvalidNameError, LimitExceededError, LocalProtocolError, ScopeError
-from podkit.logic._allocations import check_id
+from podkit.logic._allocations import Pin, check_id
 from podkit.logic._facts import Adopted, Fact, Freed, Reserved, Restart, UnknownFact
 from podkit.logic._scope import Scope
 from podkit.protocol import check_name
@@ -26,13 +26,15 @@ def encode_fact(fact: Fact) -> bytes:
     Raises `LimitExceededError` for a scope with more rules than a line may carry, and `LocalProtocolError` for a fact that
     could not be read again: nothing may enter a log that would stop everybody who reads it.
     """
-    line = json.dumps(_fact_data(fact), separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    data = _fact_data(fact)
+    kind = type(fact).__name__.lower()
+    try:
+        _READERS[kind](_Fields(dict(data)))
+    except (CorruptRegistryError, InvalidNameError, ScopeError) as error:
+        raise LocalProtocolError(f"not a fact to keep: {getattr(error, 'reason', error)}") from error
+    line = _TO_JSON.encode({"fact": kind, "format": FORMAT, **data}).encode()
     if len(line) > MAX_FACT:
         raise LimitExceededError(getattr(fact, "name", "?"), limit="bytes of scope rules", allowed=MAX_FACT)
-    try:
-        decode_fact(line)
-    except CorruptRegistryError as error:
-        raise LocalProtocolError(f"not a fact to keep: {error.reason}") from error
     return line
 
 
@@ -48,25 +50,32 @@ def _fact_data(fact: Fact) -> dict[str, Any]:
             raise TypeError("what a newer podkit wrote cannot be written again")
         case _:
             data = {"sequence": fact.sequence}
-    present = {name: value for name, value in data.items() if value is not None}
-    return {"fact": type(fact).__name__.lower(), "format": FORMAT, "author": fact.author, **present}
+    return {"author": fact.author} | {name: value for name, value in data.items() if value is not None}
 
 
 def _reserved_data(fact: Reserved) -> dict[str, Any]:
-    scope, grant = fact.scope.to_data(), fact.grant.to_data()
+    scope, grant = fact.scope, fact.grant
+    same = grant is scope or (grant.allow, grant.deny) == (scope.allow, scope.deny)
     return {
         "name": fact.name,
         "tree": fact.tree,
         "incarnation": fact.incarnation,
         "parent": fact.parent,
         "scope": scope,
-        "grant": None if grant == scope else grant,
+        "grant": None if same else grant,
         "address": fact.address,
         "run_dir": fact.run_dir,
         "since": float(fact.since),
         "secret_sha256": fact.secret_sha256,
         "born_of": fact.born_of,
+        "where": fact.where,
+        "pins": [[pin.target, pin.device, pin.inode] for pin in fact.pins] or None,
+        "inherits": list(fact.inherits) or None,
+        "outlived": fact.outlived,
     }
+
+
+_TO_JSON = json.JSONEncoder(separators=(",", ":"), default=Scope.to_data)
 
 
 def decode_fact(line: bytes) -> Fact:
@@ -168,7 +177,23 @@ class _Fields:
 
     def maybe_scope(self, name: str) -> Scope | None:
         value = self._data.pop(name, None)
-        return None if value is None else Scope.from_data(value)
+        if value is None or isinstance(value, Scope):  # a scope is sound; JSON has none
+            return value
+        return Scope.from_data(value)
+
+    def many(self, name: str) -> list[Any]:
+        value = self._data.pop(name, None)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not value:
+            _bad(f"the {name} are not a list of some")
+        return value
+
+    def pins(self, name: str) -> tuple[Pin, ...]:
+        return tuple(Pin(*pin) if isinstance(pin, list) and len(pin) == 3 else _bad("a pin is no three") for pin in self.many(name))
+
+    def ids(self, name: str) -> tuple[str, ...]:
+        return tuple(map(check_id, self.many(name)))
 
 
 def _read_reserved(fields: _Fields) -> Reserved:
@@ -187,6 +212,10 @@ def _read_reserved(fields: _Fields) -> Reserved:
         since=fields.seconds("since"),
         secret_sha256=fields.digest("secret_sha256"),
         born_of=fields.maybe_text("born_of"),
+        where=fields.maybe_scope("where"),
+        pins=fields.pins("pins"),
+        inherits=fields.ids("inherits"),
+        outlived=fields.maybe_id("outlived"),
     )
 
 

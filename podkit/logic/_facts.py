@@ -6,12 +6,17 @@ from typing import TypeAlias
 
 import attrs
 
+from podkit.logic._allocations import Pin
 from podkit.logic._scope import Scope
 
 
 @attrs.frozen(kw_only=True)
 class Reserved:
-    """A row was made for a pod: by itself when it is a root (`parent` None, `author` its own incarnation), else by its parent."""
+    """A row was made for a pod: by itself when it is a root (`parent` None, `author` its own incarnation), else by its parent.
+
+    `inherits` are pods that outlived an earlier root of the session `born_of`: with this fact they are children of this root.
+    `outlived` marks such a pod in a log that dropped its past. The rest is as in `Allocation`.
+    """
 
     author: str
     name: str
@@ -25,6 +30,10 @@ class Reserved:
     since: float = 0.0
     secret_sha256: str | None = attrs.field(default=None, repr=False)
     born_of: str | None = None
+    where: Scope | None = None
+    pins: tuple[Pin, ...] = ()
+    inherits: tuple[str, ...] = ()
+    outlived: str | None = None
 
 
 @attrs.frozen(kw_only=True)

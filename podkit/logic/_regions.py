@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 import attrs
+from rpds import HashTrieMap
 
-_NOBODY: frozenset[str] = frozenset()
-_Change: TypeAlias = Callable[[frozenset[str]], frozenset[str]]
+_Change: TypeAlias = "Callable[[frozenset[str]], frozenset[str]]"
 
 
 @attrs.frozen
 class Regions:
-    """Which incarnations have a write target at a path, and which have one somewhere below it. Changes answer a new index."""
+    """The incarnations with a write target at one directory, `/` to begin with, and the same for every name below it.
 
-    _at: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
-    _below: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
+    A change answers a new index, which shares with the old one what is equal: it costs as much as the path is deep, however many
+    targets there are.
+    """
+
+    _here: frozenset[str] = frozenset()
+    _below: HashTrieMap[str, Regions] = attrs.field(factory=HashTrieMap)
 
     def with_targets(self, incarnation: str, targets: Iterable[str]) -> Regions:
         """The index and the targets of one more incarnation."""
@@ -30,34 +34,37 @@ class Regions:
         """The incarnations with a target on one line of directories with one of these: only there can two scopes meet."""
         found: set[str] = set()
         for target in targets:
-            found |= self._at.get(target, _NOBODY)
-            found |= self._below.get(target, _NOBODY)
-            for above in _above(target):
-                found |= self._at.get(above, _NOBODY)
+            waiting = [self]
+            for name in _names(target):
+                node = waiting.pop()
+                found |= node._here
+                below = node._below.get(name)
+                if below is None:
+                    break
+                waiting.append(below)
+            while waiting:
+                node = waiting.pop()
+                found |= node._here
+                waiting.extend(node._below.values())
         return found
 
     def _changed(self, targets: Iterable[str], change: _Change) -> Regions:
-        at, below = dict(self._at), dict(self._below)
-        seen: set[str] = set()
+        root = self
         for target in targets:
-            _put(at, target, change)
-            for above in _above(target):
-                if above not in seen:
-                    seen.add(above)
-                    _put(below, above, change)
-        return Regions(at, below)
+            names, node, trail = _names(target), root, []
+            for name in names:
+                trail.append(node)
+                node = node._below.get(name) or _NOBODY
+            node = Regions(change(node._here), node._below)
+            for name, above in zip(reversed(names), reversed(trail), strict=True):
+                left = above._below.insert(name, node) if node._here or node._below else above._below.remove(name)
+                node = Regions(above._here, left)
+            root = node
+        return root
 
 
-def _put(index: dict[str, frozenset[str]], path: str, change: _Change) -> None:
-    there = change(index.get(path, _NOBODY))
-    if there:
-        index[path] = there
-    else:
-        index.pop(path, None)
+_NOBODY = Regions()
 
 
-def _above(path: str) -> Iterator[str]:
-    """The directories above a path, nearest first."""
-    while path != "/":
-        path = path[: path.rfind("/")] or "/"
-        yield path
+def _names(path: str) -> list[str]:
+    return path.split("/")[1:] if path != "/" else []

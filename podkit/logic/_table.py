@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import attrs
+from rpds import HashTrieMap, HashTrieSet
 
-from podkit.logic._allocations import Allocation
+from podkit.logic._allocations import Allocation, State
 from podkit.logic._regions import Regions
 from podkit.logic._scope import Scope
+
+_NOBODY: HashTrieSet[str] = HashTrieSet()
+_Tops: TypeAlias = "HashTrieMap[str | None, HashTrieSet[str]]"
 
 
 @attrs.define(eq=False)
@@ -17,7 +22,7 @@ class _Entry:
 
     row: Allocation
     order: int  # the number of the fact that made the row
-    children: tuple[str, ...] = ()
+    children: HashTrieSet[str] = _NOBODY
     effective: Scope | None = attrs.field(default=None, repr=False)
 
 
@@ -26,12 +31,15 @@ class Table:
     """The rows of all pods of one registry, by incarnation, in the order they were made.
 
     `sequence` counts the facts folded so far, `refused` those among them that were not lawful and changed nothing.
-    `foreign` says why nothing may be granted on this table, when a fact of a newer podkit is in it.
+    `foreign` says why nothing may be granted on this table, when a fact of a newer podkit is in it. Tables share what is equal, so
+    that what a change costs does not depend on how many rows there are.
     """
 
-    _entries: Mapping[str, _Entry] = attrs.field(factory=dict, repr=lambda entries: f"<{len(entries)} rows>")
-    _names: Mapping[tuple[str, str], str] = attrs.field(factory=dict, repr=False)
+    _entries: HashTrieMap[str, _Entry] = attrs.field(factory=HashTrieMap, repr=lambda entries: f"<{len(entries)} rows>")
+    _names: HashTrieMap[tuple[str, str], str] = attrs.field(factory=HashTrieMap, repr=False)
+    _tops: _Tops = attrs.field(factory=HashTrieMap, repr=False)  # rows without parent, by session
     _regions: Regions = attrs.field(factory=Regions, repr=False)
+    _wheres: Regions = attrs.field(factory=Regions, repr=False)
     sequence: int = attrs.field(default=0, kw_only=True)
     refused: int = attrs.field(default=0, kw_only=True)
     foreign: str | None = attrs.field(default=None, kw_only=True)
@@ -40,7 +48,7 @@ class Table:
         return len(self._entries)
 
     def __iter__(self) -> Iterator[Allocation]:
-        return (entry.row for entry in self._entries.values())
+        return iter(self._listed(self._entries))
 
     def __contains__(self, incarnation: object) -> bool:
         return incarnation in self._entries
@@ -59,17 +67,24 @@ class Table:
 
     def near(self, scope: Scope) -> list[Allocation]:
         """The rows whose declared write may meet the declared write of `scope`, in the order they were made."""
-        found = [self._entries[incarnation] for incarnation in self._regions.near(scope.write_targets())]
-        return [entry.row for entry in sorted(found, key=_by_order)]
+        return self._listed(self._regions.near(scope.write_targets()))
+
+    def near_where(self, where: Scope) -> list[Allocation]:
+        """The same in the coordinates of the file systems: the rows that have a `where`, and may meet this one."""
+        return self._listed(self._wheres.near(where.write_targets()))
 
     def roots(self) -> tuple[Allocation, ...]:
         """The rows without a parent: roots, and pods that outlived theirs."""
-        return tuple(row for row in self if row.parent is None)
+        return tuple(self._listed(incarnation for tops in self._tops.values() for incarnation in tops))
+
+    def roots_of(self, session: str) -> tuple[Allocation, ...]:
+        """Those of them that are `born_of` this session."""
+        return tuple(self._listed(self._tops.get(session, _NOBODY)))
 
     def children(self, incarnation: str) -> tuple[Allocation, ...]:
         """The rows directly below; none for an unknown incarnation."""
         entry = self._entries.get(incarnation)
-        return () if entry is None else tuple(self._entries[child].row for child in entry.children)
+        return () if entry is None else tuple(self._listed(entry.children))
 
     def descendants(self, incarnation: str) -> tuple[Allocation, ...]:
         """Every row below, leaves first: no row comes before its own children. It is the order to stop pods in."""
@@ -99,11 +114,19 @@ class Table:
         entry = self._entries[incarnation]
         if entry.effective is None:
             scope = entry.row.scope
-            for child in entry.children:
-                row = self._entries[child].row
-                scope = scope.lend(row.scope, to=row.name)
+            for child in self._listed(entry.children):
+                scope = scope.lend(child.scope, to=child.name)
             entry.effective = scope
         return entry.effective
+
+    def effective_where(self, incarnation: str) -> Scope | None:
+        """The same in the coordinates of the file systems; None for a row that does not say. `KeyError` when unknown."""
+        entry = self._entries[incarnation]
+        where = entry.row.where
+        if where is not None:
+            for child in self._listed(entry.children):
+                where = where if child.where is None else where.lend(child.where, to=child.name)
+        return where
 
     def label(self, row: Allocation, *, seen_from: str | None = None) -> str:
         """How to call the pod when speaking to a pod of the tree `seen_from`: `name` within it, `tree/name` otherwise."""
@@ -113,48 +136,98 @@ class Table:
         """The rows by name; see `NamedRows`."""
         return NamedRows(self)
 
-    # What `fold` builds new tables from.
+    # What `fold` builds new tables from. Each counts the fact it follows from.
 
-    def with_row(self, row: Allocation) -> Table:
-        """This table and a new row at the end of its parent's children."""
-        entries = dict(self._entries)
-        entries[row.incarnation] = _Entry(row, self.sequence)
-        if row.parent is not None:
+    def with_row(self, row: Allocation, *, inherits: Iterable[str] = ()) -> Table:
+        """This table and a new row below its parent. Those it `inherits` are its children from here, and of its tree."""
+        mine = HashTrieSet(inherits)
+        entries = self._entries.insert(row.incarnation, _Entry(row, self.sequence, mine))
+        names, tops = self._names.insert((row.tree, row.name), row.incarnation), self._tops
+        if row.parent is None:
+            tops = _with_top(tops, row)
+        else:
             above = entries[row.parent]
-            lent = None if above.effective is None else above.effective.lend(row.scope, to=row.name)
-            entries[row.parent] = _Entry(above.row, above.order, (*above.children, row.incarnation), lent)
-        names = {**self._names, (row.tree, row.name): row.incarnation}
+            entries = entries.insert(row.parent, _Entry(above.row, above.order, above.children.insert(row.incarnation)))
+        for orphan in mine:
+            old = entries[orphan]
+            tops = _without_top(tops, old.row)
+            entries = _replaced(entries, old, parent=row.incarnation, parent_name=row.name, outlived=None)
+            for moved in (*self.descendants(orphan), old.row):
+                entries = _replaced(entries, entries[moved.incarnation], tree=row.tree)
+                names = names.remove((moved.tree, moved.name)).insert((row.tree, moved.name), moved.incarnation)
         regions = self._regions.with_targets(row.incarnation, row.scope.write_targets())
-        return attrs.evolve(self, entries=entries, names=names, regions=regions)
+        wheres = self._wheres.with_targets(row.incarnation, _where_targets(row))
+        return self._next(entries, names, tops, regions, wheres)
 
     def with_change(self, row: Allocation) -> Table:
         """This table with a row changed in what no other row depends on."""
-        entries = dict(self._entries)
-        old = entries[row.incarnation]
-        entries[row.incarnation] = _Entry(row, old.order, old.children, old.effective)
-        return attrs.evolve(self, entries=entries)
+        old = self._entries[row.incarnation]
+        entries = self._entries.insert(row.incarnation, _Entry(row, old.order, old.children, old.effective))
+        return self._next(entries, self._names, self._tops, self._regions, self._wheres)
 
     def without(self, incarnation: str) -> Table:
-        """This table less one row; its children take its place below its parent."""
-        entries = dict(self._entries)
-        gone = entries.pop(incarnation)
-        parent = gone.row.parent
-        above = None if parent is None else entries[parent]
+        """This table less one row; its children take its place below its parent, or stay without one and may be inherited."""
+        gone = self._entries[incarnation]
+        row, entries, tops = gone.row, self._entries.remove(incarnation), self._tops
+        above = None if row.parent is None else entries[row.parent]
+        to_be_inherited = above is None or above.row.state is State.RESERVED
         for child in gone.children:
             old = entries[child]
-            row = attrs.evolve(old.row, parent=parent, parent_name=None if above is None else above.row.name)
-            entries[child] = _Entry(row, old.order, old.children, old.effective)
-        if above is not None and parent is not None:
-            left = tuple(child for child in above.children if child != incarnation)
-            entries[parent] = _Entry(above.row, above.order, (*left, *gone.children))
-        names = dict(self._names)
-        del names[gone.row.tree, gone.row.name]
-        regions = self._regions.without_targets(incarnation, gone.row.scope.write_targets())
-        return attrs.evolve(self, entries=entries, names=names, regions=regions)
+            session = row.born_of or old.row.born_of if to_be_inherited else old.row.born_of
+            parent_name = None if above is None else above.row.name
+            outlived = incarnation if above is None else None
+            entries = _replaced(entries, old, parent=row.parent, parent_name=parent_name, born_of=session, outlived=outlived)
+            tops = _with_top(tops, entries[child].row) if above is None else tops
+        if above is None:
+            tops = _without_top(tops, row)
+        else:
+            left = above.children.remove(incarnation).update(gone.children)
+            entries = entries.insert(above.row.incarnation, _Entry(above.row, above.order, left))
+        names = self._names.remove((row.tree, row.name))
+        regions = self._regions.without_targets(incarnation, row.scope.write_targets())
+        wheres = self._wheres.without_targets(incarnation, _where_targets(row))
+        return self._next(entries, names, tops, regions, wheres)
+
+    def with_refusal(self) -> Table:
+        """This table after a fact that changed nothing."""
+        return attrs.evolve(self, sequence=self.sequence + 1, refused=self.refused + 1)
+
+    def _next(
+        self,
+        entries: HashTrieMap[str, _Entry],
+        names: HashTrieMap[tuple[str, str], str],
+        tops: _Tops,
+        regions: Regions,
+        wheres: Regions,
+    ) -> Table:
+        sequence = self.sequence + 1
+        return Table(entries, names, tops, regions, wheres, sequence=sequence, refused=self.refused, foreign=self.foreign)
+
+    def _listed(self, incarnations: Iterable[str]) -> list[Allocation]:
+        entries = sorted([self._entries[incarnation] for incarnation in incarnations], key=_by_order)
+        return [entry.row for entry in entries]
 
 
 def _by_order(entry: _Entry) -> int:
     return entry.order
+
+
+def _replaced(entries: HashTrieMap[str, _Entry], old: _Entry, **changes: Any) -> HashTrieMap[str, _Entry]:
+    row = attrs.evolve(old.row, **changes)
+    return entries.insert(row.incarnation, _Entry(row, old.order, old.children, old.effective))
+
+
+def _where_targets(row: Allocation) -> tuple[str, ...]:
+    return () if row.where is None else row.where.write_targets()
+
+
+def _with_top(tops: _Tops, row: Allocation) -> _Tops:
+    return tops.insert(row.born_of, tops.get(row.born_of, _NOBODY).insert(row.incarnation))
+
+
+def _without_top(tops: _Tops, row: Allocation) -> _Tops:
+    left = tops[row.born_of].remove(row.incarnation)
+    return tops.insert(row.born_of, left) if left else tops.remove(row.born_of)
 
 
 class NamedRows(Mapping[str, Allocation]):

@@ -6,15 +6,30 @@ import trio
 from podkit._store import FileRegistry, inspect
 from podkit.abc import Registry
 from podkit.errors import (
+    AdoptionRefusedError,
     CorruptRegistryError,
     DuplicatePodError,
     InvalidNameError,
     LimitExceededError,
+    LocalProtocolError,
     RegistryBusyError,
     RegistryError,
     WriteConflictError,
 )
-from podkit.logic import Adopted, Freed, Reserved, Scope, decide_adopt, decide_birth, decide_free, decide_root, encode_fact
+from podkit.logic import (
+    Adopted,
+    Freed,
+    Pin,
+    Reserved,
+    Restart,
+    Scope,
+    decide_adopt,
+    decide_birth,
+    decide_free,
+    decide_root,
+    encode_fact,
+    secret_digest,
+)
 
 
 def names(table):
@@ -433,11 +448,18 @@ async def test_a_newer_fact_stops_every_grant(registry, open_root):
 async def test_whoever_is_never_quick_enough_hears_of_it(registry, open_root, monkeypatch):
     (await open_root(registry)).release()
 
+    def decide_root_again(table):
+        return decide_root(table, name="b", tree="b", incarnation="b", scope=Scope.read("/"), address="a", since=1.0)
+
     async def slow(after, facts):
         return False
 
     monkeypatch.setattr(registry, "append", slow)
+    calls = []
     with trio.fail_after(30):
+        with pytest.raises(RegistryBusyError, match="quicker 1000 times"):
+            await registry.transact(lambda table: calls.append(1) or decide_root_again(table))
+        assert len(calls) == 1000
         with pytest.raises(RegistryBusyError):
             await registry.transact(lambda table: decide_free(table, incarnation="i-root", author="x"))
         with pytest.raises(RegistryBusyError):
@@ -452,6 +474,201 @@ async def test_a_cancelled_change_is_done_or_not_done(registry, open_root):
     assert len(await registry.rows()) == 0
     await open_root(registry)
     assert len(await registry.rows()) == 1
+
+
+@pytest.mark.proves("I9")
+async def test_a_change_that_is_cancelled_anywhere_is_done_or_not_done_and_may_be_asked_again(
+    registry, open_root, bear, monkeypatch
+):
+    driver = {name: getattr(registry, name) for name in ("read", "append", "held", "forget", "compact")}
+    calls, when, scope = 0, 0, trio.CancelScope()
+
+    def counted(name):
+        async def call(*args):
+            nonlocal calls
+            calls += 1
+            if calls == when:
+                scope.cancel()
+            return await driver[name](*args)
+
+        return call
+
+    for name in driver:
+        monkeypatch.setattr(registry, name, counted(name))
+    cancelled = 0
+    while True:
+        (await open_root(registry, "dead", "/w/dead", incarnation=f"dead{when}")).release()
+        (await open_root(registry, "dying", "/w/dying", incarnation=f"dying{when}")).release()
+        asked = {"name": "next", "tree": "t", "incarnation": f"n{when}", "scope": Scope.write("/w"), "address": "a", "since": 1.0}
+        calls, when, scope, returned = 0, when + 1, trio.CancelScope(), False
+        with trio.fail_after(10), scope:
+            await registry.transact(lambda table, asked=asked: decide_root(table, **asked))
+            returned = True
+        when_cancelled, when = when, 0
+        there = names(await registry.rows())
+        assert returned == ("next" in there)
+        assert set(there) <= {"dead", "dying"} or there == ["next"]
+        if returned:
+            assert not scope.cancelled_caught
+            await registry.transact(lambda table, asked=asked: decide_free(table, incarnation=asked["incarnation"], author="x"))
+            if not scope.cancel_called:
+                break
+        else:
+            await registry.sweep()
+        cancelled += not returned
+        when = when_cancelled
+    assert cancelled >= 8
+
+
+@pytest.mark.proves("I10", "H12")
+async def test_what_a_dead_pod_held_is_granted_by_the_very_next_change(registry, open_root, bear):
+    leases = [await open_root(registry), await bear(registry, "a", "i-root", "/w/a"), await bear(registry, "b", "i-a", "/w/a/b")]
+    for lease in leases:
+        lease.release()
+    with trio.fail_after(2):
+        await open_root(registry, "next", "/w/a/b/x")
+        assert "b" not in names(await registry.rows())
+        await open_root(registry, "all", "/w/a/c")
+        with pytest.raises(WriteConflictError) as caught:
+            await open_root(registry, "third", "/w")
+    assert caught.value.holder in ("next-1/next", "all-1/all")
+
+
+@pytest.mark.proves("I4")
+async def test_only_rows_in_the_way_are_asked_whether_they_live(registry, open_root, monkeypatch):
+    leases = [await open_root(registry, f"p{n}", f"/w/{n}") for n in range(6)]
+    asked, real = [], registry.held
+
+    async def held(key):
+        asked.append(key)
+        return await real(key)
+
+    monkeypatch.setattr(registry, "held", held)
+    leases[3].release()
+    leases[4].release()
+    await open_root(registry, "next", "/w/3/x")
+    assert asked == ["p3.i-p3"]
+    with pytest.raises(WriteConflictError):
+        await open_root(registry, "late", "/w/5")
+    assert asked == ["p3.i-p3", "p5.i-p5"]
+    assert "p4" in names(await registry.rows())
+
+
+@pytest.mark.proves("I6", "H7", "F29")
+async def test_of_many_that_would_adopt_one_row_one_does(registry, open_root):
+    await open_root(registry)
+    await registry.transact(
+        lambda table: decide_birth(
+            table,
+            parent="i-root",
+            name="a",
+            incarnation="a",
+            scope=Scope.write("/w/a"),
+            address="x",
+            since=1.0,
+            secret_sha256=secret_digest("s"),
+        )
+    )
+    done = []
+
+    async def one(n):
+        try:
+            await registry.transact(
+                lambda table: decide_adopt(table, name="a", incarnation="a", secret="s" if n % 2 else "no", pid=n)
+            )
+            done.append(n)
+        except AdoptionRefusedError:
+            pass
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            for n in range(12):
+                nursery.start_soon(one, n)
+    (pid,) = done
+    assert pid % 2
+    assert (await registry.rows())["a"].pid == pid
+
+
+@pytest.mark.proves("F29", "I5")
+async def test_of_fifty_births_of_one_name_one_happens(registry, open_root):
+    await open_root(registry)
+    done = []
+
+    async def one(n):
+        try:
+            await registry.transact(
+                lambda table: decide_birth(
+                    table, parent="i-root", name="a", incarnation=f"a{n}", scope=Scope.read("/w"), address="x", since=1.0
+                )
+            )
+            done.append(f"a{n}")
+        except DuplicatePodError:
+            pass
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            for n in range(50):
+                nursery.start_soon(one, n)
+    assert [row.incarnation for row in await registry.rows()] == ["i-root", *done]
+    assert len(done) == 1
+
+
+@pytest.mark.proves("I4")
+@pytest.mark.parametrize(
+    "facts",
+    [
+        (Restart(author="w", sequence=3),),
+        (Freed(author="w", incarnation="none"),),
+        (Freed(author="w", incarnation="i-root"), Freed(author="w", incarnation="i-root")),
+        (Reserved(author="x", name="x", tree="x", incarnation="x", scope=Scope.write("/w"), grant=Scope.write("/w"), address="a"),),
+        (Freed(author="../x", incarnation="i-root"),),
+    ],
+)
+async def test_a_decision_that_breaks_a_law_is_not_kept(registry, open_root, facts):
+    await open_root(registry)
+    before = await registry.read(0)
+    with pytest.raises(LocalProtocolError):
+        await registry.transact(lambda table: facts)
+    assert await registry.read(0) == before
+    assert names(await registry.rows()) == ["root"]
+
+
+@pytest.mark.proves("F22", "H9")
+async def test_a_restored_root_gets_its_living_children_and_what_the_dead_ones_held(registry, bear):
+    async def open_session(incarnation, **more):
+        lease = await registry.hold(f"root.{incarnation}")
+        table = await registry.transact(
+            lambda table: decide_root(
+                table,
+                name="root",
+                tree="t",
+                incarnation=incarnation,
+                scope=Scope.write("/w"),
+                address="a",
+                since=1.0,
+                born_of="s",
+                where=Scope.write("/8:1/w"),
+                pins=(Pin("/w", 1, 2),),
+                **more,
+            )
+        )
+        return lease, table
+
+    lease, _ = await open_session("one")
+    living, dying = await bear(registry, "living", "one", "/w/a"), await bear(registry, "dying", "one", "/w/b")
+    with pytest.raises(DuplicatePodError):
+        await open_session("early", takes_back=True)
+    lease.release()
+    dying.release()
+    _, table = await open_session("two", takes_back=True)
+    assert [row.name for row in table.children("two")] == ["living", "dying"]
+    assert [row.name for row in await registry.sweep()] == ["dying"]
+    table = await registry.rows()
+    assert [row.name for row in table.children("two")] == ["living"]
+    assert str(table.effective("two").at("/w/b")) == "write"
+    assert str(table.effective("two").at("/w/a")) == "read"
+    assert table["two"].pins == (Pin("/w", 1, 2),)
+    living.release()
 
 
 async def test_a_registry_can_be_inspected(registry, open_root, bear):
