@@ -1,9 +1,9 @@
 """What it costs to run a program confined: python benchmarks/bench_confined.py [--quick]
 
 The program is /bin/true, so what is measured is starting, ending, and hearing of both. The plain way is `trio.run_process` with
-captured output; its peers here are `pod.run_process` without confinement (advisory), confined by the kernel, and strict, each with and
-without namespaces; a shell in between (`sh -c`); and bubblewrap, where it is installed. All are measured in turn, round by round; a
-figure is the median, and the ratio is to the plain way.
+captured output; beside it are `pod.run_process` without confinement (advisory), confined by the kernel, and strict, each with and
+without namespaces; a shell in between (`sh -c`); and bubblewrap, where it is installed. All are measured in turn, round by round;
+a figure is the median, and the ratio is to the plain way.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ async def ways(root: Path, stack: AsyncExitStack) -> dict[str, Way]:
                 )
             )
             if not namespaces:
-                pod.programs.wards = await stack.enter_async_context(_closing(WithoutNamespaces()))
+                pod.programs.wards = await stack.enter_async_context(Closing(WithoutNamespaces()))
             found[f"pod, {level.value}" + ("" if namespaces else ", no namespaces")] = in_pod(pod)
     return found
 
 
-class _closing:
+class Closing:
     def __init__(self, wards: Wards) -> None:
         self.wards = wards
 

@@ -1,4 +1,4 @@
-"""The marks by which tests name what they prove: each names something that is written down, and nothing that counts goes unproved."""
+"""The marks by which tests name what they prove: each names something that is written down, and what counts is proved."""
 
 import importlib.util
 import re

@@ -82,8 +82,8 @@ class Authority:
         return None
 
     def check_live(self) -> None:
-        """Raise `StaleIncarnationError` when our row is gone."""
-        if self.table.get(self.row.incarnation) is None:
+        """Raise `StaleIncarnationError` when our row is gone, or we are."""
+        if self.ended or self.table.get(self.row.incarnation) is None:
             raise StaleIncarnationError(self.row.name, self.row.incarnation)
 
 

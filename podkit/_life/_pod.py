@@ -299,6 +299,10 @@ class Pod(Controls, ports.Pod):
         )
         return await self.programs.run(request)
 
+    async def shortfalls(self) -> tuple[str, ...]:
+        """What the scope allows right now and a program could not do, in sentences. Empty when the kernel can be told exactly."""
+        return await self.programs.shortfalls()
+
     async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> ToolOutput:
         """Call one of our tools as a model would. Raises `ToolError` with what the model should read."""
         return await call_tool(self, self.tools, name, arguments)

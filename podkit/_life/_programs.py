@@ -70,6 +70,7 @@ class Programs:
 
     async def run(self, request: Request) -> Completed:
         """Run it to its end, and end everything that it started. A job is begun only."""
+        self.authority.check_live()
         if request.job is not None:
             return await self._begin(request.job, request)
         began = trio.current_time()
@@ -91,6 +92,11 @@ class Programs:
             timed_out=late,
             seconds=trio.current_time() - began,
         )
+
+    async def shortfalls(self) -> tuple[str, ...]:
+        """What the scope allows and a program that starts now could not do, in sentences."""
+        facts = await self.wards.facts()
+        return tuple(map(str, self._form(facts).shortfalls))
 
     async def aclose(self) -> None:
         """End the jobs, and let the nanny let go of our lease once nobody is left that runs for us."""
@@ -130,23 +136,9 @@ class Programs:
     def _order(self, request: Request, facts: WardFacts) -> tuple[Order, KernelForm]:
         """The program and its confinement, from what may be done right now."""
         layers = check_depth(os.environ)
-        pins = self.authority.row.pins
-        check_pins(pins)
+        check_pins(self.authority.row.pins)
         home, tmp = self.scratch.make()
-        form = NOT_CONFINED
-        if self.level is not Level.ADVISORY:
-            form = kernel_form(
-                self.authority.effective,
-                namespaces=facts.namespaces,
-                control=self.authority.control,
-                pins={pin.target: (pin.device, pin.inode) for pin in pins},
-                read=read_set(),
-                write=(home, tmp, *device_set()),
-                private_root=self.level is Level.STRICT and facts.namespaces,
-                sensitive=self._sensitive() if facts.namespaces else (),
-                hide=host_secrets(),
-                empty=(SHARED_MEMORY,),
-            )
+        form = self._form(facts)
         order = Order(
             argv=request.argv,
             env=self._environment(request, home, tmp) | {LAYERS: str(layers)},
@@ -160,6 +152,22 @@ class Programs:
             namespaces=facts.namespaces,
         )
         return order, form
+
+    def _form(self, facts: WardFacts) -> KernelForm:
+        if self.level is Level.ADVISORY:
+            return NOT_CONFINED
+        return kernel_form(
+            self.authority.effective,
+            namespaces=facts.namespaces,
+            control=self.authority.control,
+            pins={pin.target: (pin.device, pin.inode) for pin in self.authority.row.pins},
+            read=read_set(),
+            write=(*self.scratch.make(), *device_set()),
+            private_root=self.level is Level.STRICT and facts.namespaces,
+            sensitive=self._sensitive() if facts.namespaces else (),
+            hide=host_secrets(),
+            empty=(SHARED_MEMORY,),
+        )
 
     def _sensitive(self) -> tuple[str, ...]:
         """The names below our targets that make other programs run something. Looking takes a while, so it is believed for one."""

@@ -216,6 +216,10 @@ class Pod(Controls):
         """The programs that go on running, by name."""
 
     @abstractmethod
+    async def shortfalls(self) -> Sequence[str]:
+        """What the scope allows right now and a program could not do, in sentences."""
+
+    @abstractmethod
     async def run_process(
         self,
         argv: Sequence[str],

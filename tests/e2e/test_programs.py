@@ -24,12 +24,9 @@ def sh(text):
     return ["/bin/sh", "-c", text]
 
 
-def is_alive(pid):
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
+def until(name):
+    """A program that waits for a file in its directory."""
+    return sh(f"until [ -e {name} ]; do sleep 0.01; done")
 
 
 async def test_a_program_is_run_to_its_end_and_what_it_said_is_kept(place):
@@ -100,12 +97,11 @@ async def test_a_birth_waits_for_programs_that_began_under_the_old_scope(place):
             ended = trio.Event()
 
             async def work():
-                await root.run_process(sh("until [ -e go ]; do sleep 0.02; done; echo late > a/late"))
+                await root.run_process(sh("touch began; until [ -e go ]; do sleep 0.02; done; echo late > a/late"))
                 ended.set()
 
             nursery.start_soon(work)
-            while not root.authority.gate.busy:
-                await trio.sleep(0.01)
+            await root.run_process(until("began"))
             with pytest.raises(NeverReadyError) as caught:
                 await root.spawn("kid", scope=part, launcher=place.launcher(), ready_timeout=0.3)
             assert "/bin/sh" in caught.value.blocked_by
@@ -121,7 +117,7 @@ async def test_a_job_goes_on_and_a_birth_that_it_blocks_names_it(place):
     part = place.part("a")
     with trio.fail_after(30):
         async with place.open_root(ScriptedWorker()) as root:
-            begun = await root.run_process(sh("echo up; exec sleep 1000"), job="server")
+            begun = await root.run_process(sh("echo up; touch began; exec sleep 1000"), job="server")
             assert begun.status is None
             assert set(root.jobs) == {"server"}
             job = root.jobs["server"]
@@ -130,9 +126,9 @@ async def test_a_job_goes_on_and_a_birth_that_it_blocks_names_it(place):
             assert caught.value.blocked_by == "job `server`"
             with pytest.raises(podkit.DuplicatePodError):
                 await root.run_process(["/bin/true"], job="server")
-            while b"up" not in job.output():
-                await trio.sleep(0.01)
+            await root.run_process(until("began"))
             done = await job.stop()
+            assert job.output() == b"up\n"
             assert done.status == -signal.SIGKILL
             assert done.text == "up\n"
             assert not root.jobs
@@ -308,6 +304,44 @@ async def test_a_target_that_was_replaced_is_refused_before_a_program_runs(place
                 await root.run_process(["/bin/true"])
             with pytest.raises(PathRefusedError, match="replaced"):
                 await root.files.write_text("f", "x")
+
+
+@confined
+async def test_what_the_kernel_cannot_be_told_is_said(place):
+    rules = [podkit.ScopeRule(place.work, podkit.Permission.WRITE, recursive=False)]
+    with trio.fail_after(20):
+        async with place.open_root(ScriptedWorker()) as root:
+            assert await root.shortfalls() == ()
+        Path(place.work, "f").write_text("old")
+        async with place.open_root(ScriptedWorker(), scope=podkit.Scope(allow=rules)) as root:
+            (said,) = await root.shortfalls()
+            assert place.work in said
+            assert "not recursive" in said
+            done = await root.run_process(sh(f"echo new > {place.work}/f; echo x > {place.work}/g"))
+            assert done.shortfalls == (said,)
+            assert Path(place.work, "f").read_text() == "new\n"
+            assert not Path(place.work, "g").exists()
+
+
+@pytest.mark.proves("I1")
+async def test_a_pod_that_is_gone_runs_nothing_and_writes_nothing(place):
+    part = place.part("a")
+    kept = []
+
+    class Keeper(podkit.abc.Worker):
+        async def work(self, run, emit):
+            kept.append(run.pod)
+
+    with trio.fail_after(20):
+        async with place.open_root(ScriptedWorker()) as root:
+            child = await root.spawn("kid", scope=part, launcher=podkit.TaskLauncher(Keeper))
+            await child.ask("remember")
+            assert (await kept[0].run_process(["/bin/true"], cwd=f"{place.work}/a")).ok
+            await child.stop()
+            with pytest.raises(podkit.StaleIncarnationError):
+                await kept[0].run_process(["/bin/true"])
+            with pytest.raises(AccessDeniedError):
+                await kept[0].files.write_text(f"{place.work}/a/f", "x")
 
 
 async def test_a_child_runs_programs_within_its_own_part(place):

@@ -23,7 +23,9 @@ def test_a_request_says_what_runs():
 
 
 @pytest.mark.proves("I35")
-@pytest.mark.parametrize("argv", [[], "ls", b"ls", None, 7, ["a\0"], [""], [7], ["ls", None], ["ls", "\ud800"], ["ls", "x" * 131_072]])
+@pytest.mark.parametrize(
+    "argv", [[], "ls", b"ls", None, 7, ["a\0"], [""], [7], ["ls", None], ["ls", "\ud800"], ["ls", "x" * 131_072]]
+)
 def test_what_no_program_can_be_given_is_refused(argv):
     with pytest.raises(InvalidArgumentError):
         ask(argv)

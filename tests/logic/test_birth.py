@@ -7,7 +7,14 @@ from typing import Any
 import attrs
 import pytest
 
-from podkit.errors import AccessDeniedError, DuplicatePodError, InvalidNameError, InvalidRuleError, LimitExceededError, NotSubsetError
+from podkit.errors import (
+    AccessDeniedError,
+    DuplicatePodError,
+    InvalidNameError,
+    InvalidRuleError,
+    LimitExceededError,
+    NotSubsetError,
+)
 from podkit.logic import BirthPlan, BirthRequest, BirthStep, BirthUndo, Limits, Scope, plan_birth
 
 W = Scope.write("/w")

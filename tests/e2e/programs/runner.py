@@ -1,6 +1,5 @@
 """A root whose program beats for ever, for the test that kills it: python runner.py REGISTRY WORK"""
 
-import os
 import sys
 
 import trio
@@ -16,8 +15,7 @@ async def main(registry, work):
     where = {"transport": UnixTransport(), "registry": podkit.FileRegistry(registry), "cwd": work}
     async with podkit.open_pod("root", ScriptedWorker(), scope=podkit.Scope.write(work), **where) as root:
         await root.run_process(["/bin/sh", "-c", BEAT], job="beat")
-        while not os.path.exists(os.path.join(work, "pulse")):
-            await trio.sleep(0.01)
+        await root.run_process(["/bin/sh", "-c", "until [ -e pulse ]; do sleep 0.01; done"])
         print("running", flush=True)
         await trio.sleep_forever()
 
