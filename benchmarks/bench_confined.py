@@ -1,17 +1,20 @@
 """What it costs to run a program confined: python benchmarks/bench_confined.py [--quick]
 
-The program is /bin/true, so what is measured is starting, ending, and hearing of both. The plain way is `trio.run_process` with
-captured output; beside it are `pod.run_process` without confinement (advisory), confined by the kernel, and strict, each with and
-without namespaces; a shell in between (`sh -c`); and bubblewrap, where it is installed. All are measured in turn, round by round;
-a figure is the median, and the ratio is to the plain way.
+The programs are /bin/true, so that what is measured is starting, ending, and hearing of both, and an interpreter that does nothing,
+as a program that a tool would start. The plain way is `trio.run_process` with captured output; beside it are `pod.run_process`
+without confinement (advisory), confined by the kernel, and strict, each with and without namespaces; a shell in between (`sh -c`);
+and bubblewrap, where it is installed. All are measured in turn, round by round; a figure is the median, and the ratio is to the
+plain way.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -26,7 +29,7 @@ from podkit._os import WardFacts, Wards
 from podkit.confinement import Level, available
 from podkit_transports import UnixTransport
 
-PROGRAM = ["/bin/true"]
+PROGRAMS = {"/bin/true": ["/bin/true"], "python -I -c pass": [sys.executable, "-I", "-c", "pass"]}
 BWRAP = "bwrap --unshare-user --unshare-pid --die-with-parent --ro-bind / / --proc /proc --dev /dev --"
 Way = Callable[[], Awaitable[object]]
 
@@ -53,17 +56,20 @@ def plainly(argv: list[str]) -> Way:
     return run
 
 
-def in_pod(pod: podkit.Pod) -> Way:
+def in_pod(pod: podkit.Pod, argv: list[str]) -> Way:
     async def run() -> None:
-        assert (await pod.run_process(PROGRAM)).ok
+        assert (await pod.run_process(argv)).ok
 
     return run
 
 
-async def ways(root: Path, stack: AsyncExitStack) -> dict[str, Way]:
-    found = {"trio.run_process": plainly(PROGRAM), "trio.run_process sh -c": plainly(["/bin/sh", "-c", "exec /bin/true"])}
-    if shutil.which("bwrap"):
-        found["bubblewrap"] = plainly([*BWRAP.split(), *PROGRAM])
+async def ways(root: Path, stack: AsyncExitStack) -> dict[str, dict[str, Way]]:
+    """Program -> name of the way -> the way."""
+    found = {}
+    for program, argv in PROGRAMS.items():
+        found[program] = {"trio.run_process": plainly(argv), "trio.run_process sh -c": plainly(["/bin/sh", "-c", shlex.join(argv)])}
+        if shutil.which("bwrap"):
+            found[program]["bubblewrap"] = plainly([*BWRAP.split(), *argv])
     for level in (one for one in Level if one <= available()):
         for namespaces in (True, False):
             work = root / f"{level.value}-{namespaces}"
@@ -81,7 +87,8 @@ async def ways(root: Path, stack: AsyncExitStack) -> dict[str, Way]:
             )
             if not namespaces:
                 pod.programs.wards = await stack.enter_async_context(Closing(WithoutNamespaces()))
-            found[f"pod, {level.value}" + ("" if namespaces else ", no namespaces")] = in_pod(pod)
+            for program, argv in PROGRAMS.items():
+                found[program][f"pod, {level.value}" + ("" if namespaces else ", no namespaces")] = in_pod(pod, argv)
     return found
 
 
@@ -96,16 +103,18 @@ class Closing:
         await self.wards.aclose()
 
 
-async def measure(rounds: int, root: Path) -> dict[str, list[float]]:
+async def measure(rounds: int, root: Path) -> dict[str, dict[str, list[float]]]:
     async with AsyncExitStack() as stack:
-        found = {name: (way, list[float]()) for name, way in (await ways(root, stack)).items()}
+        all_ways = await ways(root, stack)
+        found: dict[str, dict[str, list[float]]] = {program: {} for program in all_ways}
         for number in range(rounds + 2):
-            for way, seconds in found.values():
-                start = time.perf_counter()
-                await way()
-                if number >= 2:  # the first rounds start what stays
-                    seconds.append(time.perf_counter() - start)
-        return {name: seconds for name, (_, seconds) in found.items()}
+            for program, some in all_ways.items():
+                for name, way in some.items():
+                    start = time.perf_counter()
+                    await way()
+                    if number >= 2:  # the first rounds start what stays
+                        found[program].setdefault(name, []).append(time.perf_counter() - start)
+        return found
 
 
 def main() -> None:
@@ -117,13 +126,13 @@ def main() -> None:
         found = trio.run(measure, 20 if options.quick else 300, root)
     finally:
         shutil.rmtree(root, ignore_errors=True)
-    floor = statistics.median(found["trio.run_process"])
-    for name, seconds in found.items():
-        middle = statistics.median(seconds)
-        spread = statistics.quantiles(seconds, n=10)
-        print(
-            f"{name:32} {middle * 1000:7.2f} ms  (p10 {spread[0] * 1000:.2f}, p90 {spread[-1] * 1000:.2f})   {middle / floor:5.2f}x"
-        )
+    for program, some in found.items():
+        print(program)
+        floor = statistics.median(some["trio.run_process"])
+        for name, seconds in some.items():
+            middle, spread = statistics.median(seconds), statistics.quantiles(seconds, n=10)
+            low, high = spread[0] * 1e3, spread[-1] * 1e3
+            print(f"  {name:30} {middle * 1e3:7.2f} ms  (p10 {low:.2f}, p90 {high:.2f})  {middle / floor:5.2f}x")
 
 
 if __name__ == "__main__":

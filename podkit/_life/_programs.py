@@ -138,7 +138,7 @@ class Programs:
         layers = check_depth(os.environ)
         check_pins(self.authority.row.pins)
         home, tmp = self.scratch.make()
-        form = self._form(facts)
+        form = self._form(facts, unix_sockets=request.unix_sockets)
         order = Order(
             argv=request.argv,
             env=self._environment(request, home, tmp) | {LAYERS: str(layers)},
@@ -153,7 +153,7 @@ class Programs:
         )
         return order, form
 
-    def _form(self, facts: WardFacts) -> KernelForm:
+    def _form(self, facts: WardFacts, *, unix_sockets: bool = False) -> KernelForm:
         if self.level is Level.ADVISORY:
             return NOT_CONFINED
         return kernel_form(
@@ -167,6 +167,7 @@ class Programs:
             sensitive=self._sensitive() if facts.namespaces else (),
             hide=host_secrets(),
             empty=(SHARED_MEMORY,),
+            cover=unix_sockets,
         )
 
     def _sensitive(self) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ def kernel_form(
     sensitive: Sequence[str] = (),
     hide: Sequence[str] = (),
     empty: Sequence[str] = (),
+    cover: bool = True,
 ) -> KernelForm:
     """What a tool process under `scope` is confined to now, as the disk is now.
 
@@ -42,7 +43,8 @@ def kernel_form(
     through them either, nor is `hide`, unless the scope itself allows it (with `namespaces` only). `pins` are the (device, inode)
     of targets; `control`, `sensitive` and the shortfalls are as in `plan_kernel_form`, and shortfalls are told of the scope alone.
     With `private_root` the form has `binds`; what the kernel makes itself (/proc, /dev) is not among them. `empty` are directories
-    of which the process tree gets new ones of its own, gone with it (with `namespaces` only; elsewhere it gets none).
+    of which the process tree gets new ones of its own, gone with it (with `namespaces` only; elsewhere it gets none). `cover` is
+    for a process that may make Unix sockets: no rule keeps it from connecting to one in `control`, but a cover does.
 
     Raises `InvalidRuleError` for a path that is not absolute and normal.
     """
@@ -51,7 +53,7 @@ def kernel_form(
         look = DiskLook(root, settled=frozenset((*read, *write)))
         new = tuple(path for path in empty if namespaces and look.kind(path) == "dir")
         own = _own((*write, *new)) if write or new else None
-        form = plan_kernel_form(whole, look, namespaces=namespaces, control=control, sensitive=sensitive, own=own)
+        form = plan_kernel_form(whole, look, namespaces=namespaces, control=control, sensitive=sensitive, own=own, cover=cover)
     if private_root:  # what is not granted is not there to be covered
         form = attrs.evolve(form, mounts=tuple(mount for mount in form.mounts if _is_in_any(mount.path, form.rules)))
     mounts = tuple(mount for mount in form.mounts if mount.path not in new) + tuple(KernelMount(path, "empty") for path in new)

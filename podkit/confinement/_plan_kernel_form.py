@@ -45,13 +45,15 @@ def plan_kernel_form(
     control: Sequence[str] = (),
     sensitive: Sequence[str] = (),
     own: Scope | None = None,
+    cover: bool = True,
 ) -> KernelForm:
     """The form of `scope` for one process, on the disk that `look` sees.
 
     At every path, there or not, the form grants at most what `scope.at` says; with `namespaces` (a mount namespace for the process)
-    exactly that, but for the shortfalls. `control` are absolute normal paths with no access for anybody, covered where they are
-    there. `sensitive` are paths that stay as they are, with `namespaces` only. `own` is granted besides, also where `control` is:
-    the process's own places. Raises `InvalidRuleError` for other paths.
+    exactly that, but for the shortfalls. `control` are absolute normal paths with no access for anybody; with `cover` they are
+    covered where they are there, also where nothing is granted around them. `sensitive` are paths that stay as they are, with
+    `namespaces` only. `own` is granted besides, also where `control` is: the process's own places. Raises `InvalidRuleError` for
+    other paths.
 
     Bounded: beyond `MAX_ENTRIES` and `MAX_RULES` there is a shortfall, beyond `MAX_MOUNTS` the form is that without `namespaces`.
     """
@@ -62,7 +64,7 @@ def plan_kernel_form(
     plan = _Plan(scope._table, look, namespaces)
     plan.run()
     if namespaces:
-        plan.cover(control)
+        plan.cover(control if cover else ())
         if len(plan.mounts) > MAX_MOUNTS:
             return plan_kernel_form(asked, look, namespaces=False, control=control, own=own)
     for path in kept:

@@ -364,6 +364,16 @@ def test_a_socket_in_a_control_directory_is_covered_also_where_nothing_is_grante
     assert kernel_form(Scope.write(f"{top}/w"), namespaces=False, control=[f"{top}/run"]).mounts == ()
 
 
+@pytest.mark.proves("I7")
+def test_podkits_own_directories_are_covered_for_who_may_make_sockets_and_anyway_where_something_is_granted(disk):
+    top = disk("run/sock", "w/run/")
+    given = {"namespaces": True, "control": [f"{top}/run", f"{top}/w/run"]}
+    form = kernel_form(Scope.write(f"{top}/w"), **given)
+    assert [(mount.path, mount.how) for mount in form.mounts] == [(f"{top}/run", "hidden"), (f"{top}/w/run", "hidden")]
+    form = kernel_form(Scope.write(f"{top}/w"), cover=False, **given)
+    assert [(mount.path, mount.how) for mount in form.mounts] == [(f"{top}/w/run", "hidden")]
+
+
 def test_a_directory_of_its_own_is_one_only_where_there_are_namespaces(disk):
     top = disk("w/", "shm/", "file")
     given = {"empty": [f"{top}/shm", f"{top}/file", f"{top}/missing"]}

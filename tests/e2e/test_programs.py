@@ -258,6 +258,17 @@ async def test_unix_sockets_are_only_for_who_says_so_and_the_level_tells(place):
 
 
 @confined
+@pytest.mark.proves("K37", "I7")
+async def test_who_may_make_unix_sockets_does_not_find_those_of_podkit(place):
+    script = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+    with trio.fail_after(20):
+        async with place.open_root(ScriptedWorker()) as root:
+            path = root.address.removeprefix("unix://")
+            done = await root.run_process([sys.executable, "-I", "-S", "-c", script, path], unix_sockets=True)
+            assert b"FileNotFoundError" in done.stderr or done.tree != "namespace"
+
+
+@confined
 @pytest.mark.proves("K51")
 async def test_without_network_no_program_connects(place):
     script = "import socket; socket.create_connection(('127.0.0.1', {}), 2); print('through')"
