@@ -66,7 +66,7 @@ async def spawn(
             pod.births.discard(under_way)
     if under_way.cancelled_caught:
         raise SpawnError(name, "its parent is stopping")
-    _announce(pod, child)
+    _announce(pod, child, request.grant)
     if BirthStep.DELIVER in plan.steps:
         await _deliver(child, task or "", ready_timeout)
     return child
@@ -86,13 +86,21 @@ async def _plan(pod: Pod, request: BirthRequest) -> BirthPlan:
     )
 
 
-def _announce(pod: Pod, child: Child) -> None:
+def _announce(pod: Pod, child: Child, grant: Scope | None) -> None:
     """Tell those above us what we handed on."""
     if pod.setting.upward is None:
         return
     event_id = f"{child.incarnation}.delegated"
     pod.setting.upward.tell(
-        PodScopeSubDelegated(pod.name, child.name, child.address, child.scope.allow, id=event_id, incarnation=pod.incarnation)
+        PodScopeSubDelegated(
+            pod.name,
+            child.name,
+            child.address,
+            child.scope.allow,
+            grant=None if grant is None else grant.allow,
+            id=event_id,
+            incarnation=pod.incarnation,
+        )
     )
 
 

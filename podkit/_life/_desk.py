@@ -68,6 +68,7 @@ class PodDesk:
             confinement=pod.confinement,
             exclusive=pod.authority.registry.exclusive,
             held=pod.actor.life.held,
+            grant_summary=None if pod.authority.row.grant == pod.authority.row.scope else pod.grant.summary(),
         )
 
     def admits_birth(self, birth: BirthCredential) -> bool:

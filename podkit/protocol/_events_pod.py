@@ -13,7 +13,8 @@ from ._segments import Segment, segments
 @attrs.frozen
 class Greeting:
     """Who the pod is and what it works with. `confinement` is the level in force, `exclusive` what its write is exclusive
-    within, `held` the number of notices that wait without waking it."""
+    within, `held` the number of notices that wait without waking it, `grant_summary` what it may hand out, when that is not what it
+    may use."""
 
     pod_name: str
     cwd: str
@@ -26,6 +27,7 @@ class Greeting:
     confinement: str | None = attrs.field(default=None, kw_only=True, metadata=OMIT)
     exclusive: str | None = attrs.field(default=None, kw_only=True, metadata=OMIT)
     held: Count = attrs.field(default=0, kw_only=True, metadata=OMIT)
+    grant_summary: str | None = attrs.field(default=None, kw_only=True, metadata=OMIT)
 
 
 @attrs.frozen

@@ -54,7 +54,7 @@ class PodShutDown:
 class PodScopeSubDelegated:
     """The pod `parent_pod` handed `scope` on to its own child `sub_pod`, said to be at `sub_socket`.
 
-    `id`, `incarnation`: see `PodTurnEnded`.
+    `grant` is what the child may hand out itself, when that is not the same. `id`, `incarnation`: see `PodTurnEnded`.
     """
 
     kind: ClassVar[str] = "scope_sub_delegated"
@@ -62,6 +62,9 @@ class PodScopeSubDelegated:
     sub_pod: str
     sub_socket: str
     scope: tuple[ScopeRule, ...] = attrs.field(converter=_rules)
+    grant: tuple[ScopeRule, ...] | None = attrs.field(
+        default=None, kw_only=True, converter=attrs.converters.optional(_rules), metadata=OMIT
+    )
     id: str | None = attrs.field(default=None, kw_only=True, metadata=OMIT)
     incarnation: str | None = attrs.field(default=None, kw_only=True, metadata=OMIT)
 

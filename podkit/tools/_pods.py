@@ -63,6 +63,7 @@ class SpawnPod(Tool):
                 scope=_scope(arguments["scope"]),
                 launcher=self._launcher,
                 task=arguments["task"],
+                grant=_scope(arguments["grant"]) if "grant" in arguments else None,
                 cwd=arguments.get("cwd"),
             )
         except DeliveryError as error:
@@ -173,6 +174,8 @@ def _child(pod: Pod, name: str) -> Child:
 
 
 def _scope(rules: list[dict[str, Any]]) -> Scope:
+    if not rules:
+        return Scope.none()
     return Scope(
         allow=[
             ScopeRule(rule["target"], Permission[rule["permission"].upper()], recursive=rule.get("recursive", True))

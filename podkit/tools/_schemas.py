@@ -32,6 +32,12 @@ SPAWN = _object(
             "maxItems": 256,
             "description": "what it may read and write; at most what you may hand out",
         },
+        "grant": {
+            "type": "array",
+            "items": _RULE,
+            "maxItems": 256,
+            "description": "what it may hand out to pods of its own, when that is not its scope; at most what you may hand out",
+        },
         "cwd": {"type": "string", "description": "directory it starts in; grants nothing"},
     },
     ["name", "task", "scope"],

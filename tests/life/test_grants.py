@@ -4,8 +4,18 @@ import pytest
 import trio
 
 import podkit
-from podkit.protocol import Permission, ScopeRule, TextDone, TurnStart
+from podkit.protocol import (
+    Permission,
+    PodEventMethod,
+    PodScopeSubDelegated,
+    ScopeRule,
+    TextDone,
+    TurnStart,
+    decode_method,
+    encode_method,
+)
 from podkit.testing import ScriptedWorker, open_world
+from podkit.tools import pod_tools
 
 NONE, READ, WRITE = Permission.NONE, Permission.READ, Permission.WRITE
 DENIES = (ScopeRule("/w/.git", WRITE), ScopeRule("/w/secret", READ))
@@ -104,3 +114,33 @@ async def test_a_pod_may_write_what_it_may_not_lend():
                 reader = await root.spawn("reader", scope=podkit.Scope.read("/w/a"), launcher=podkit.TaskLauncher(ScriptedWorker))
                 assert root.scope.at("/w/a") is WRITE
                 assert reader.scope == podkit.Scope.read("/w/a")
+
+
+async def test_what_a_pod_may_hand_out_is_said_when_it_is_not_what_it_uses():
+    parent = podkit.TaskLauncher(lambda: ScriptedWorker())
+    rules = {"target": "/w/a", "permission": "read"}
+    with trio.fail_after(20):
+        async with open_world() as world:
+            reads = podkit.Scope.read("/w")
+            async with world.open_pod("lead", ScriptedWorker(), scope=reads, grant=HANDED, tools=pod_tools(parent)) as lead:
+                asked = {"name": "kid", "task": "x", "scope": [rules], "grant": [rules | {"permission": "write"}]}
+                assert "kid" in (await lead.call_tool("SpawnPod", asked)).summary
+                row = (await world.registry.table())["kid"]
+                assert (row.scope, row.grant) == (podkit.Scope.read("/w/a"), podkit.Scope.write("/w/a"))
+                async with world.connect(lead.children["kid"].address) as client:
+                    greeting = (await client.receive()).greeting
+                    assert "Writable" not in greeting.scope_summary
+                    assert greeting.grant_summary == "Readable:\n  - /w/a\nWritable:\n  - /w/a"
+                nothing = {"name": "leaf", "task": "x", "scope": [rules], "grant": []}
+                await lead.call_tool("SpawnPod", nothing)
+                assert (await world.registry.table())["leaf"].grant == podkit.Scope.none()
+            async with world.open_pod("plain", ScriptedWorker(), scope=reads) as pod, world.connect(pod.address) as client:
+                assert (await client.receive()).greeting.grant_summary is None
+
+
+def test_a_report_of_a_delegation_carries_the_grant_only_when_there_is_one():
+    rules = (ScopeRule("/w/a", WRITE),)
+    plain = PodEventMethod(PodScopeSubDelegated("kid", "leaf", "memory://leaf", rules))
+    assert b"grant" not in encode_method(plain)
+    told = PodEventMethod(PodScopeSubDelegated("kid", "leaf", "memory://leaf", rules, grant=rules))
+    assert decode_method(encode_method(told)) == told
