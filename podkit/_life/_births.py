@@ -319,10 +319,10 @@ class _Delivery:
     async def _undo(self, undo: BirthUndo) -> None:
         """Take one step back. After all of them nothing is left: no process, no socket, no lease, no row, no directory."""
         match undo:
-            case BirthUndo.END if self.process is not None:
-                self.process.kill()
+            case BirthUndo.END if (process := self._begun()) is not None:
+                process.kill()
                 with trio.move_on_after(_UNDO_SECONDS):
-                    await self.process.wait()
+                    await process.wait()
             case BirthUndo.CLOSE if self.birth is not None:
                 await self.birth.abandon()
             case BirthUndo.RELEASE if self.lease is not None and self.birth is None:
@@ -336,6 +336,10 @@ class _Delivery:
                 await self._free(self.row)
             case _:  # nothing was done, or what comes back comes with another step
                 return
+
+    def _begun(self) -> Process | None:
+        """What was started, also when its launcher was cancelled before it could hand it to us."""
+        return self.process or (None if self.birth is None else self.birth.process)
 
     async def _free(self, row: Allocation) -> None:
         with trio.move_on_after(_UNDO_SECONDS) as deadline:

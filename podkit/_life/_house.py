@@ -71,6 +71,16 @@ class House:
         finally:
             await self._close()
 
+    async def _end_below(self) -> None:
+        pod, where = self.pod, {"incarnation": self.pod.incarnation}
+        try:
+            left = await end_rows(pod, pod.limits.stop_grace)
+        except (PodkitError, OSError) as error:
+            _log.error("pod %s cannot tell who is below it: %s", pod.name, error, extra=where)
+            return
+        if left:
+            _log.error("pod %s leaves pods behind: %s", pod.name, ", ".join(left), extra=where)
+
     def ask_to_end(self) -> None:
         """The same as a shutdown that somebody sends."""
         self.pod.actor.feed(AskShutdown(None))
@@ -82,9 +92,7 @@ class House:
         async with trio.open_nursery() as nursery:
             for child in pod.children.handles():
                 nursery.start_soon(self._stop, child)
-        left = await end_rows(pod, pod.limits.stop_grace)
-        if left:
-            _log.error("pod %s leaves pods behind: %s", pod.name, ", ".join(left), extra={"incarnation": pod.incarnation})
+        await self._end_below()
         if pod.setting.upward is not None:
             event = PodShutDown(pod.name, id=f"{pod.incarnation}.shut_down", incarnation=pod.incarnation)
             pod.setting.upward.tell(event)

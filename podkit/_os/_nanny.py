@@ -88,8 +88,11 @@ class Nanny:
         if self.control is not None:
             poll.register(self.control, select.POLLIN | (select.POLLOUT if self.answers else 0))
             poll.register(self.spares.mounts, select.POLLPRI)  # an event is told once, to whom asks first
-        for fd in self.spares.young():
+        young = self.spares.young()
+        for fd in young:
             poll.register(fd, select.POLLIN)
+        if not young and self._unused():
+            return poll.poll(0)  # the last of them was seen to its end just now, and there is an answer that waited for that
         if self.stray:
             return poll.poll(self.pause * 1000)
         return poll.poll(max(0.0, self.deadline - time.monotonic() + _SWEEP) * 1000 if self.deadline else None)
@@ -187,10 +190,13 @@ class Nanny:
         self.stray.clear()
         self.pause = _SWEEP
 
+    def _unused(self) -> set[str]:
+        """The leases to be let go of that no ward has."""
+        return self.dropping - {key for _, keys in self.wards.values() for key in keys} if self.dropping else set()
+
     def _answer(self) -> None:
         """Let go of leases that nobody uses any more, answer what can be answered, and send as much as goes."""
-        busy = {key for _, keys in self.wards.values() for key in keys}
-        for key in sorted(self.dropping - busy) if self.dropping and not self.spares.young() else ():
+        for key in sorted(self._unused()) if self.dropping and not self.spares.young() else ():
             self.dropping.discard(key)
             _close([self.leases.pop(key)] if key in self.leases else [])
             self.answers.append(pack({"dropped": key}))

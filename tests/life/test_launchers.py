@@ -220,3 +220,32 @@ async def test_a_stranger_at_the_childs_address_is_not_taken_for_the_child():
                 await root.spawn("kid", scope=podkit.Scope.write("/w/a"), launcher=Impostor(root.desk))
             assert set(await world.registry.table()) == {"root"}
             assert root.scope.at("/w/a") is podkit.Permission.WRITE
+
+
+@pytest.mark.proves("I32", "H34")
+async def test_a_launcher_that_is_cancelled_after_it_began_the_child_leaves_nothing():
+    class Lasting(podkit.TaskLauncher):
+        async def launch(self, birth):
+            await super().launch(birth)
+            await trio.sleep_forever()
+
+    with trio.fail_after(10):
+        async with open_world() as world, world.open_pod("root", ScriptedWorker(), scope=HOME) as root:
+            with trio.move_on_after(0.1) as limit:
+                await root.spawn("kid", scope=podkit.Scope.write("/w/a"), launcher=Lasting(Named))
+            assert limit.cancelled_caught
+            assert set(await world.registry.table()) == {"root"}
+            assert not root.children
+            assert root.scope.at("/w/a") is podkit.Permission.WRITE
+
+
+async def test_a_pod_that_cannot_read_its_registry_as_it_leaves_still_leaves(monkeypatch):
+    with trio.fail_after(10):
+        async with open_world() as world:
+            async with world.open_pod("root", ScriptedWorker(), scope=HOME) as root:
+
+                async def broken():
+                    raise podkit.RegistryError("input/output error")
+
+                monkeypatch.setattr(root.authority.registry, "rows", broken)
+            assert root.status.value == "idle"

@@ -85,7 +85,7 @@ async def test_a_lease_is_free_when_its_ward_says_so_whatever_the_nanny_does(yar
 
 
 async def test_a_lease_that_was_dropped_is_free_however_many_wards_are_being_born(yard):
-    for number in range(20):
+    for number in range(40):
         path = f"{yard.top}/lease{number}"
         lease = hold_lease("lease", path)
         await yard.wards.hold("lease", lease.fd)
