@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PROMISED = {
     "podkit": """
         open_pod adopt_pod connect Scope ScopeRule Permission Limits MemoryTransport MemoryRegistry FileRegistry TaskLauncher
-        ProcessLauncher inspect Outcome StopReport Client Pod Child abc protocol errors
+        ProcessLauncher inspect Completed Outcome StopReport Client Pod Child abc protocol errors
         PodkitError ProtocolError LocalProtocolError RemoteProtocolError InvalidNameError ScopeError InvalidRuleError NotSubsetError
         AccessDeniedError PathRefusedError RegistryError DuplicatePodError UnknownPodError WriteConflictError StaleIncarnationError
         AdoptionRefusedError CorruptRegistryError RegistryBusyError TransportError UnknownSchemeError PodUnreachableError
@@ -28,10 +28,12 @@ PROMISED = {
         Welcome Accepted Snapshot UserMessage InvokeStart TurnStart TurnEnd TextDelta TextDone ToolCallDone ToolResult Usage
         RunEnd Error StatusEvent Alert Lagged Shutdown UnknownEvent""",
     "podkit.logic": "Scope Limits step",
-    "podkit.abc": "Worker Run Tool ToolOutput Transport Registry Lease Launcher Process Pod",
+    "podkit.abc": "Worker Run Tool ToolOutput Transport Registry Lease Launcher Process Pod Completed Job Model ModelRequest FileStat",
     "podkit.errors": "PodkitError",
     "podkit.tools": "pod_tools",
-    "podkit.testing": "check_transport open_world ScriptedWorker Say Sleep CallTool Spawn Fail",
+    "podkit.testing": """
+        check_transport check_registry check_launcher check_worker check_model open_world simulate Faults Report
+        ScriptedWorker Say Sleep CallTool Spawn Fail ScriptedModel record""",
     "podkit_transports": "UnixTransport TcpTransport",
 }
 
@@ -49,7 +51,7 @@ SIGNATURES = {
     "podkit:Scope.explain": "path * asked=",
     "podkit:MemoryTransport": "",
     "podkit:MemoryRegistry": "",
-    "podkit:FileRegistry": "dir= * lock_timeout=",
+    "podkit:FileRegistry": "dir= * lock_timeout= durable=",
     "podkit:TaskLauncher": "make_worker",
     "podkit:ProcessLauncher": "argv * env= cwd=",
     "podkit:Client.notify": "message * wake=",
@@ -63,6 +65,7 @@ SIGNATURES = {
     "podkit:Client.shutdown": "",
     "podkit:Pod.spawn": "name * scope launcher task= grant= cwd= on_parent_death= ready_timeout=",
     "podkit:Pod.call_tool": "name arguments",
+    "podkit:Pod.run_process": "argv * cwd= input= timeout= unix_sockets= job= env= network=",
     "podkit:Pod.stopped": "",
     "podkit:Child.stop": "* grace=",
     "podkit.protocol:decode_method": "frame",

@@ -6,6 +6,16 @@ from ._launcher import Launcher as Launcher
 from ._launcher import Process as Process
 from ._launcher import Program as Program
 from ._lease import Lease as Lease
+from ._model import Finish as Finish
+from ._model import FinishReason as FinishReason
+from ._model import HistoryItem as HistoryItem
+from ._model import Model as Model
+from ._model import ModelPart as ModelPart
+from ._model import ModelRequest as ModelRequest
+from ._model import ModelSettings as ModelSettings
+from ._model import ToolSpec as ToolSpec
+from ._model import answer_items as answer_items
+from ._model import check_request as check_request
 from ._pod import Child as Child
 from ._pod import Controls as Controls
 from ._pod import Files as Files

@@ -116,7 +116,7 @@ class Finish:
     other parts do not say, such as the signature of a thought; empty when they say it all.
     """
 
-    reason: FinishReason = FinishReason.STOP
+    reason: FinishReason
     items: tuple[LoggedItem, ...] = attrs.field(default=(), kw_only=True, converter=_logged)
 
 
@@ -149,7 +149,7 @@ class Model(ABC):
     the connection is lost or ends too early: an answer without `Finish` is never an end. What came before it counts.
     The reason is `TOOL_CALLS` exactly when there are calls, unless the answer was cut off or refused.
 
-    **Time.** Deadlines are whoever asks: `trio.Cancelled` goes through, wherever it comes, and trying again is not the model's.
+    **Time.** Whoever asks sets the deadlines: `trio.Cancelled` goes through wherever it comes. Whoever asks tries again, too.
     """
 
     provider: str = ""
