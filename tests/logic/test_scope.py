@@ -414,3 +414,30 @@ def test_a_refusal_of_data_says_what_is_wrong_with_it(data, target, why):
         Scope.from_data(data)
     assert caught.value.target == target
     assert str(caught.value) == f"invalid rule for {target!r}: {why}"
+
+
+def test_different_scopes_are_told_apart_by_their_hashes():
+    scopes = [Scope.write(f"/w/{number}") for number in range(100)] + [Scope.read(f"/w/{number}") for number in range(100)]
+    assert len({hash(scope) for scope in scopes}) > 190
+
+
+def test_what_falls_short_is_explained_for_what_was_asked():
+    with pytest.raises(NotSubsetError) as caught:
+        check_subset(Scope.read("/w/secret"), Scope.write("/v"))
+    assert caught.value.explanation.asked is Permission.READ
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda scope: (scope - Scope.write("/w/a")).allow, "a derived scope has no rules of its own"),
+        (lambda scope: setattr(scope, "_form", None), "a scope never changes: _form cannot be set"),
+        (lambda scope: delattr(scope, "_form"), "a scope never changes: _form cannot be deleted"),
+        (lambda scope: scope.given_back(Scope.write("/w/a")), "no such layer was taken"),
+        (lambda scope: scope.given_back(Scope.write("/w/a"), to="kid"), "no such layer was lent to kid"),
+        (lambda scope: scope.lend(Scope.write("/w/a"), to=""), "a holder is called by its name"),
+    ],
+)
+def test_what_cannot_be_done_with_a_scope_is_said(wrong, says):
+    with pytest.raises((AttributeError, ScopeError), match=says):
+        wrong(Scope.write("/w"))
