@@ -54,7 +54,8 @@ async def adopt_pod(worker: Worker, *, transport: Transport, registry: Registry 
     listener = from_fd(document.listener_fd, document.address)
     house = await _house(document, worker, transport, registry, tools, lease, listener, own=own_process())
     async with trio.open_nursery() as nursery:
-        await nursery.start(house.live)
+        with trio.CancelScope(shield=True):  # see `living`
+            await nursery.start(house.live)
         nursery.start_soon(_heed_signals, house)
         _say_ready(document)
         await _until_stopped(house, document, registry)
@@ -71,7 +72,8 @@ async def adopt_in_task(birth: Birth, worker: Worker, *, tools: Sequence[Tool]) 
     if birth.process is not None:
         birth.process.house = house.scope
     async with trio.open_nursery() as nursery:
-        await nursery.start(house.live)
+        with trio.CancelScope(shield=True):  # see `living`
+            await nursery.start(house.live)
         birth.ready.set()
         await _until_stopped(house, birth.document, registry)
 

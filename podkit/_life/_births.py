@@ -15,6 +15,7 @@ from podkit.errors import (
     LaunchFailedError,
     NeverReadyError,
     PodkitError,
+    RegistryError,
     SpawnError,
     StaleIncarnationError,
 )
@@ -57,10 +58,10 @@ async def spawn(
     if pod.actor.stopping:
         raise SpawnError(name, "its parent is stopping")
     request = BirthRequest(name=name, scope=scope, grant=grant, task=task, cwd=cwd)
-    plan = await _plan(pod, request)
     with trio.CancelScope() as under_way:
-        pod.births.add(under_way)
+        pod.births.add(under_way)  # from here a pod that begins to stop waits for no birth: it cancels it
         try:
+            plan = await _plan(pod, request)
             child = await _Delivery(pod, request, launcher, on_parent_death, ready_timeout).perform(plan)
         finally:
             pod.births.discard(under_way)
@@ -328,7 +329,7 @@ class _Delivery:
             case BirthUndo.RELEASE if self.lease is not None and self.birth is None:
                 self.lease.release()
                 if self.row is None:
-                    await self.pod.authority.registry.forget(self.lease.key)
+                    await self._look_for_row(self.lease)
             case BirthUndo.UNMAKE:
                 for settled in reversed(self.settled):
                     settled.unmake()
@@ -336,6 +337,15 @@ class _Delivery:
                 await self._free(self.row)
             case _:  # nothing was done, or what comes back comes with another step
                 return
+
+    async def _look_for_row(self, lease: Lease) -> None:
+        """An append that failed may have been kept. Only a lease without a row is forgotten: a missing one would count as held."""
+        try:
+            self.row = (await self.pod.authority.refresh()).get(self.incarnation)
+            if self.row is None:
+                await self.pod.authority.registry.forget(lease.key)
+        except (RegistryError, OSError) as error:  # whoever looks next finds the lease free, and frees the row if there is one
+            _log.warning("what became of the birth of %s cannot be told: %s", self.request.name, error)
 
     def _begun(self) -> Process | None:
         """What was started, also when its launcher was cancelled before it could hand it to us."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -16,11 +16,14 @@ from podkit.logic import decide_free, from_other
 from podkit.protocol import ErrorCode, PodErrored
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from podkit.logic import Allocation
 
     from ._child import Child
     from ._pod import Pod
 
+T = TypeVar("T")
 _log = logging.getLogger("podkit.deaths")
 _RETRY = 1.0
 _EXIT_SECONDS = 1.0
@@ -158,10 +161,15 @@ async def take_back(pod: Pod, row: Allocation) -> None:
 
 
 async def insist_on_taking_back(pod: Pod, row: Allocation) -> None:
-    """The same, again and again until it works: a registry that is busy or a disk that is full is no reason to lose scope."""
+    """The same, again and again until it works."""
+    await _insist(row, lambda: take_back(pod, row))
+
+
+async def _insist(row: Allocation, step: Callable[[], Awaitable[T]]) -> T:
+    """Do this until it works: a registry that is busy or cannot be read, or a disk that is full, is no reason to lose scope."""
     while True:
         try:
-            return await take_back(pod, row)
+            return await step()
         except (RegistryError, OSError) as error:
             where = {"incarnation": row.incarnation}
             _log.error("the scope of pod %s cannot be taken back yet: %s", row.name, error, extra=where)
@@ -170,12 +178,12 @@ async def insist_on_taking_back(pod: Pod, row: Allocation) -> None:
 
 async def watch_child(pod: Pod, child: Child, row: Allocation) -> None:
     """Wait for a child's end, whoever caused it, and take its scope back. What it leaves alive is ours from then on."""
-    await pod.authority.registry.gone(row.key)
+    await _insist(row, lambda: pod.authority.registry.gone(row.key))
     status = None
     if child.process is not None:
         with trio.move_on_after(5.0):
             status = await child.process.wait()
-    orphans = [] if status == 0 else list((await pod.authority.refresh()).children(row.incarnation))
+    orphans = [] if status == 0 else list((await _insist(row, pod.authority.refresh)).children(row.incarnation))
     child.orphans = orphans
     await insist_on_taking_back(pod, row)
     pod.children.remove(child)
@@ -199,7 +207,7 @@ def _mourn(pod: Pod, child: Child, status: int) -> None:
 
 async def watch_orphan(pod: Pod, row: Allocation) -> None:
     """A pod whose parent died is ours now, as a row: when it ends, its scope comes back to us."""
-    await pod.authority.registry.gone(row.key)
-    for below in (await pod.authority.refresh()).children(row.incarnation):
+    await _insist(row, lambda: pod.authority.registry.gone(row.key))
+    for below in (await _insist(row, pod.authority.refresh)).children(row.incarnation):
         pod.start_soon(watch_orphan, pod, below)
     await insist_on_taking_back(pod, row)

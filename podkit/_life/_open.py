@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import trio
 
 from podkit._os import Wards, join, new_incarnation, new_tree, now, own_process
 from podkit.confinement import choose, settle_targets
-from podkit.errors import ConfinementError
+from podkit.errors import ConfinementError, RegistryError
 from podkit.logic import Limits, decide_adopt, decide_free, decide_root
 from podkit.protocol import check_name
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from podkit.confinement import Settled
     from podkit.logic import Fact, Scope, Table
 
+_log = logging.getLogger("podkit.open")
 _UNDO_SECONDS = 10.0
 
 
@@ -98,7 +100,9 @@ async def living(house: House) -> AsyncIterator[Pod]:
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         try:
-            await nursery.start(house.live)
+            # Cancelled in here, `start` would wait for a house that nobody asks to end; it takes no time, and waits for nobody.
+            with trio.CancelScope(shield=True):
+                await nursery.start(house.live)
             yield house.pod
         except BaseException as error:  # noqa: BLE001 - raised again below, when the pod is gone
             failure = error
@@ -189,9 +193,14 @@ class _Opening:
     async def _undo(self, lease: Lease) -> None:
         try:
             await self.registry.transact(lambda table: decide_free(table, incarnation=self.incarnation, author=self.incarnation))
-        finally:
+        except (RegistryError, OSError) as error:
+            # The lease stays, to be found free: a row whose lease is missing would count as held.
+            _log.warning("the row of pod %s may be left until somebody looks: %s", self.name, error)
+            lease.release()
+        else:
             lease.release()
             await self.registry.forget(lease.key)
+        finally:
             self.place.clear(self.name)
             self.place.close()
 

@@ -1,44 +1,284 @@
-"""A whole world in memory: registry, transport and pods, without files, sockets, threads or a wall clock."""
+"""A whole world in memory: registry, network and programs, without files, sockets, threads or a wall clock."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
 
 from podkit._life import Pod, open_pod
-from podkit._net import Client, MemoryTransport, connect
-from podkit._store import MemoryRegistry
-from podkit.abc import Worker
+from podkit._net import Client, connect
+from podkit.abc import Tool, Worker
+from podkit.errors import PodUnreachableError
 from podkit.logic import Scope
+
+from ._sim_launcher import ProgramLauncher, ProgramProcess, adopt
+from ._sim_net import Net, SimTransport
+from ._sim_program import Program
+from ._sim_registry import SharedLog, SimRegistry
+from ._sim_trio import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from podkit.abc import Child, Launcher, Process
+
+T = TypeVar("T")
+W = TypeVar("W", bound="World")
+
+_END_SECONDS = 60.0
 
 
 class World:
-    """One registry and one transport that everything in this world shares."""
+    """One registry and one network that everything in this world shares. Made by `open_world`.
 
-    registry: MemoryRegistry
-    transport: MemoryTransport
+    Every pod that is opened here, and every child of a `launcher()`, is a program of its own: it can be crashed, frozen and cut
+    off from the others. A child of a `TaskLauncher` lives and dies with its parent's program.
+    """
 
-    def __init__(self) -> None:
-        self.registry = MemoryRegistry()
-        self.transport = MemoryTransport()
+    registry: SharedLog
+    transport: SimTransport
+    net: Net
+    programs: list[Program]
+    chance: random.Random
+
+    def __init__(self, nursery: trio.Nursery, scheduler: Scheduler, seed: int | None = None) -> None:
+        self.chance = random.Random(seed)  # noqa: S311 - to choose what happens in a test
+        self.registry = SharedLog()
+        self.net = Net()
+        self.transport = SimTransport(self.net)
+        self.programs = []
+        self.pids: Callable[[Program], tuple[int, int]] | None = None
+        self.scheduler = scheduler
+        self.nursery = nursery
+        self.on_pod: Callable[[Program], Callable[[], None]] | None = None
+        self.on_crash: Callable[[Program, BaseException], None] | None = None
 
     def __repr__(self) -> str:
-        return f"<World {self.registry!r}>"
+        alive = sum(program.alive for program in self.programs)
+        return f"<World of {alive} programs, {self.registry!r}>"
 
-    def open_pod(self, name: str, worker: Worker, *, scope: Scope, **options: Any) -> AbstractAsyncContextManager[Pod]:
-        """Like `podkit.open_pod`, in this world. `options` are those of `podkit.open_pod`."""
+    # What podkit offers, in this world.
+
+    @asynccontextmanager
+    async def open_pod(self, name: str, worker: Worker, *, scope: Scope, **options: Any) -> AsyncIterator[Pod]:
+        """Like `podkit.open_pod`, in a program of this world. `options` are those of `podkit.open_pod`.
+
+        When that program is crashed, the block goes on with a pod that is gone.
+        """
+        program = self._program(name)
         options.setdefault("cwd", "/")
-        options.setdefault("transport", self.transport)
-        options.setdefault("registry", self.registry)
-        return open_pod(name, worker, scope=scope, **options)
+        options.setdefault("confinement", "advisory")  # no program outside of this world is started in it
+        options.setdefault("transport", program.transport)
+        options.setdefault("registry", program.registry)
+        opened, leave = trio.Event(), trio.Event()
+        failed: list[Exception] = []
+
+        async def main() -> None:
+            try:
+                async with open_pod(name, worker, scope=scope, **options) as pod:
+                    program.houses(pod)
+                    opened.set()
+                    await leave.wait()
+            except Exception as error:
+                failed.append(error)
+                raise
+
+        program.start(main)
+        try:
+            await _first(opened, program.over)
+            if program.pod is None:
+                raise failed[0] if failed else PodUnreachableError(name, "its program died while it was opened")
+            yield program.pod
+        finally:
+            leave.set()
+            program.thaw()
+            if program.pod is None:
+                program.scope.cancel()
+            with trio.move_on_after(_END_SECONDS * 2, shield=True):
+                await program.over.wait()
+            if program.alive:
+                program.stuck = True
+                program.kill()
+        if failed and not program.dead:
+            raise failed[0]
 
     def connect(self, address: str, **options: Any) -> AbstractAsyncContextManager[Client]:
-        """Like `podkit.connect`, in this world."""
+        """Like `podkit.connect`, in this world. Who connects is the test itself, which nobody can crash or cut off."""
         return connect(address, transport=self.transport, **options)
+
+    def launcher(self, make_worker: Callable[..., Worker], *, tools: Sequence[Tool] = ()) -> Launcher:
+        """A launcher that starts each child as a program of its own. `make_worker` is as for `TaskLauncher`."""
+        return ProgramLauncher(self, make_worker, tools)
+
+    # What happens to programs.
+
+    def program(self, which: Pod | Child | Program | str) -> Program:
+        """The program of a pod, a child or a name: the youngest one that runs, else the youngest. `KeyError` when there is none."""
+        if isinstance(which, Program):
+            return which
+        name = which if isinstance(which, str) else which.name
+        incarnation = None if isinstance(which, str) else which.incarnation
+        found = [
+            program
+            for program in self.programs
+            if program.name == name and (incarnation is None or program.incarnation == incarnation)
+        ]
+        if not found:
+            raise KeyError(f"no program of this world is called {name}")
+        return max(found, key=lambda program: (program.alive, program.number))
+
+    def crash(self, which: Pod | Child | Program | str) -> None:
+        """Like SIGKILL: nothing of that program runs any more, its connections end, its lease goes free. Its children live on."""
+        self.program(which).kill()
+
+    def freeze(self, which: Pod | Child | Program | str) -> None:
+        """Like SIGSTOP: nothing of that program runs until `thaw`; connections stand and its lease is held."""
+        self.program(which).freeze()
+
+    def thaw(self, which: Pod | Child | Program | str) -> None:
+        """Like SIGCONT: what it would have done meanwhile it does now."""
+        self.program(which).thaw()
+
+    def partition(self, a: Pod | Child | Program | str, b: Pod | Child | Program | str) -> None:
+        """Nothing passes between these two programs until `heal`. Their connections stand."""
+        self.net.partition(self.program(a), self.program(b))
+
+    def heal(self, a: Pod | Child | Program | str | None = None, b: Pod | Child | Program | str | None = None) -> None:
+        """What was on the way between the two (between all, without arguments) arrives, and everything passes again."""
+        if a is None or b is None:
+            self.net.heal_all()
+        else:
+            self.net.heal(self.program(a), self.program(b))
+
+    def reboot(self) -> None:
+        """The machine starts anew: every program is dead, no lease is held, and the registry begins with an empty log."""
+        for program in self.programs:
+            program.kill()
+        self.registry.reboot()
+
+    async def inside(self, which: Pod | Child | Program | str, task: Callable[[], Awaitable[T]]) -> T:
+        """Run `task` as a part of that program and return what it returns: it stops and dies with the program.
+
+        Raises what `task` raises, and `PodUnreachableError` when the program died meanwhile.
+        """
+        program = self.program(which)
+        done = trio.Event()
+        result: list[T] = []
+        raised: list[BaseException] = []
+        scope = trio.CancelScope()
+
+        async def run() -> None:
+            try:
+                with scope:
+                    result.append(await task())
+            except Exception as error:  # noqa: BLE001 - raised again where it was asked for
+                raised.append(error)
+            finally:
+                done.set()
+
+        if not program.alive:
+            raise PodUnreachableError(program.name, "its program is over")
+        program.start_soon(run, name=f"inside {program.name}")
+        try:
+            await _first(done, program.over)
+        except trio.Cancelled:
+            scope.cancel()
+            with trio.CancelScope(shield=True):
+                await _first(done, program.over)
+            raise
+        if raised:
+            raise raised[0]
+        if not result:
+            raise PodUnreachableError(program.name, "its program died")
+        return result[0]
+
+    # What the launcher and the end of the world need.
+
+    def _program(self, name: str) -> Program:
+        program = Program(name, len(self.programs), self.nursery, self.scheduler)
+        program.registry = SimRegistry(self.registry, program)
+        program.transport = SimTransport(self.net, program)
+        program.on_pod, program.on_crash = self.on_pod, self.on_crash
+        self.programs.append(program)
+        return program
+
+    def _adopt(self, birth: Any, worker: Worker, tools: Sequence[Tool]) -> Process:
+        """Start the program of a child: the lease and the listener are its own from here."""
+        program = self._program(birth.name)
+        program.incarnation, program.parent = birth.incarnation, birth.parent.incarnation
+        program.kept = birth.document.on_parent_death == "keep"
+        birth._handed = True
+        for other in self.programs:
+            if birth.lease in other.leases:
+                other.leases.remove(birth.lease)
+        program.leases.append(birth.lease)
+        birth.listener.give(program)
+        own = None if self.pids is None else self.pids(program)
+        program.start(lambda: adopt(birth, program, worker, tools, own))
+        return ProgramProcess(program)
+
+    async def _end(self) -> None:
+        """Everything ends: who lives is asked, then killed; the dead are buried."""
+        self.net.heal_all()
+        with trio.CancelScope(shield=True):
+            for program in self.programs:
+                program.thaw()
+                if program.alive:
+                    program.scope.cancel()
+            with trio.move_on_after(_END_SECONDS):
+                for program in self.programs:
+                    await program.over.wait()
+            for program in self.programs:
+                program.kill()
+                if program.dead:
+                    program.bury()
+
+
+async def _first(*events: trio.Event) -> None:
+    """Return when one of these events has happened."""
+    if any(event.is_set() for event in events):
+        await trio.lowlevel.checkpoint()
+        return
+    async with trio.open_nursery() as nursery:
+
+        async def wait(event: trio.Event) -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        for event in events:
+            nursery.start_soon(wait, event)
 
 
 @asynccontextmanager
-async def open_world() -> AsyncIterator[World]:
-    """A new world. With trio's `MockClock` (the fixture `autojump_clock`) hours in it pass in no time."""
-    yield World()
+async def world_of(
+    make: Callable[[trio.Nursery, Scheduler], W], on_step: Callable[[trio.lowlevel.Task], None] | None
+) -> AsyncIterator[W]:
+    """The world that `make` makes; when the block is left, everything in it ends."""
+    raised: BaseException | None = None
+    scheduler = Scheduler(on_step)
+    trio.lowlevel.add_instrument(scheduler)
+    try:
+        async with trio.open_nursery() as nursery:
+            world = make(nursery, scheduler)
+            try:
+                yield world
+            except BaseException as error:  # noqa: BLE001 - raised again below, so that no group wraps it
+                raised = error
+            await world._end()
+            nursery.cancel_scope.cancel()
+    finally:
+        trio.lowlevel.remove_instrument(scheduler)
+    if raised is not None:
+        raise raised
+
+
+def open_world(*, seed: int | None = None) -> AbstractAsyncContextManager[World]:
+    """A new world. With trio's `MockClock` (the fixture `autojump_clock`) hours in it pass in no time.
+
+    `seed` is where the world's `chance` starts. When the block is left, everything in the world ends.
+    """
+    return world_of(lambda nursery, scheduler: World(nursery, scheduler, seed), None)

@@ -1,0 +1,73 @@
+"""What goes wrong in a simulated world, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "kill": "a program is killed between two of its steps",
+        "kill_in_spawn": "during a birth the parent, its own parent or the child is killed",
+        "kill_in_stop": "while a child is stopped the parent, its own parent or the child is killed",
+        "freeze": "a program is stopped for up to 20 seconds and goes on",
+        "cancel": "an operation is cancelled at one of its steps",
+        "partition": "nothing passes between two programs for a while",
+        "cut": "a connection is lost, and the end of what was sent with it",
+        "torn": "a connection is lost in the middle of a frame",
+        "half_close": "one direction of a connection ends and the other goes on",
+        "slow_reader": "what is sent in one direction arrives seconds later",
+        "vanished": "a peer takes nothing any more and does not say so",
+        "event_lost": "what a child tells its parent does not arrive",
+        "event_late": "what a child tells its parent arrives seconds later",
+        "event_twice": "what a child tells its parent arrives once more, later",
+        "event_reordered": "what a child tells its parent arrives after what it says next",
+        "registry_read": "the registry cannot be read",
+        "registry_before": "the registry cannot be written to",
+        "registry_after": "the registry was written to, and says that it was not",
+        "registry_busy": "the registry is busy for longer than anybody waits",
+        "clock_jump": "the wall clock is set, forward or back",
+        "stranger": "somebody who was not born tries to take the place of a child",
+        "spoof": "somebody who is no child reports as one",
+        "reboot": "the machine starts anew",
+    }
+)
+
+
+def _checked(rates: Mapping[str, float]) -> Mapping[str, float]:
+    unknown = sorted(set(rates) - set(KINDS))
+    if unknown:
+        raise ValueError(f"there is no fault called {', '.join(unknown)}; there are {', '.join(KINDS)}")
+    if any(rate < 0 for rate in rates.values()):
+        raise ValueError("a rate is 0 or more")
+    return MappingProxyType({kind: rates[kind] for kind in KINDS if rates.get(kind)})
+
+
+@attrs.frozen
+class Faults:
+    """How often each kind of fault happens. `KINDS` says what they are.
+
+    `rates` is the mean number of each kind in 1,000 steps of the schedule (a run of a dozen pods has some thousands); `most` is how
+    many faults there are in one run at the most.
+    """
+
+    rates: Mapping[str, float] = attrs.field(factory=dict, converter=_checked)
+    most: int = attrs.field(default=50, kw_only=True)
+
+    @classmethod
+    def none(cls) -> Faults:
+        """Nothing goes wrong."""
+        return cls()
+
+    @classmethod
+    def only(cls, *kinds: str, rate: float = 1.0, most: int = 50) -> Faults:
+        """These kinds and no other."""
+        return cls(dict.fromkeys(kinds, rate), most=most)
+
+    @classmethod
+    def default(cls) -> Faults:
+        """Everything goes wrong now and then; the machine is not restarted."""
+        rates = {kind: 0.15 for kind in KINDS if kind != "reboot"}
+        return cls({**rates, "kill": 0.1, "vanished": 0.05})

@@ -1,0 +1,153 @@
+"""What a pod's log and stream promise: commit before effect, one end for each run, every notice once (I21, I23, I24, I26, I27)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from podkit.protocol import (
+    InvokeStart,
+    RunEnd,
+    Shutdown,
+    StatusEvent,
+    TextDone,
+    ThinkingDone,
+    ToolCallDone,
+    ToolResult,
+    TurnEnd,
+    Usage,
+    UserMessage,
+)
+
+if TYPE_CHECKING:
+    from podkit._life import Pod
+
+Complain = Callable[[str, str], None]
+
+_KEPT = {
+    InvokeStart: ("invoke", "system_item", "user_input"),
+    UserMessage: ("user_input", "system_item"),
+    TextDone: ("assistant_item",),
+    ThinkingDone: ("assistant_item",),
+    ToolCallDone: ("assistant_item",),
+    ToolResult: ("tool_result",),
+    Usage: ("llm_usage",),
+    TurnEnd: ("turn_end",),
+    RunEnd: ("run_completed", "run_errored"),
+}
+
+
+class PodWatch:
+    """Subscribes to one pod from inside. `complain(invariant, what)` is told what must never be."""
+
+    def __init__(self, pod: Pod, complain: Complain, note: Callable[[str], None]) -> None:
+        self._pod, self._complain, self._note = pod, complain, note
+        self._seq = pod.hub.seq
+        self._run: int | None = None
+        self._log = LogCheck(pod.name, complain)
+
+    def offer(self, record: Any) -> None:
+        """One event, before anybody else acts on it."""
+        pod, event = self._pod, record.event
+        self._note(f"{pod.name}: {record.seq} {type(event).__name__}{_of(event)}")
+        if record.seq != self._seq + 1:
+            self._complain("I15", f"{pod.name} publishes {record.seq} after {self._seq}")
+        self._seq = record.seq
+        kinds = _KEPT.get(type(event))
+        if kinds is not None:
+            last = pod.log.data[-1]["kind"] if pod.log.data else "nothing"
+            if last not in kinds:
+                self._complain("I27", f"{pod.name} shows {type(event).__name__}, and the last thing in its log is {last}")
+        self._order(event)
+        self._log.read(pod.log.data)
+
+    def _order(self, event: Any) -> None:
+        run, pod = getattr(event, "run", None), self._pod
+        match event:
+            case InvokeStart():
+                if self._run is not None:
+                    self._complain("I23", f"{pod.name} starts run {run} in run {self._run}")
+                self._run = run
+            case RunEnd():
+                if self._run != run:
+                    self._complain("I24", f"{pod.name} ends run {run} in run {self._run}")
+                self._run = None
+            case StatusEvent() if event.status != "running" and self._run is not None:
+                self._complain("I23", f"{pod.name} is {event.status.value} in run {self._run}")
+            case Shutdown() if self._run is not None:
+                self._complain("I24", f"{pod.name} leaves in run {self._run}")
+            case _ if run is not None and run != self._run:
+                self._complain("I23", f"{pod.name} shows {type(event).__name__} of run {run} in run {self._run}")
+
+    def hub_closed(self) -> None:
+        """The pod is over, in order or not."""
+
+    def end(self) -> None:
+        """The pod ended in order: nothing may be open."""
+        self._log.read(self._pod.log.data)
+        self._log.end()
+
+
+def _of(event: Any) -> str:
+    run = getattr(event, "run", None)
+    return "" if run is None else f" run {run}"
+
+
+class LogCheck:
+    """Reads a log as it grows."""
+
+    def __init__(self, name: str, complain: Complain) -> None:
+        self._name, self._complain = name, complain
+        self._read = 0
+        self._run: int | None = None
+        self._runs: set[int] = set()
+        self._waiting: dict[str, None] = {}
+        self._reports: set[str] = set()
+
+    def read(self, data: list[dict[str, Any]]) -> None:
+        """What came since the last time."""
+        while self._read < len(data):
+            self._entry(data[self._read])
+            self._read += 1
+
+    def _entry(self, entry: dict[str, Any]) -> None:
+        run = entry.get("run")
+        match entry["kind"]:
+            case "invoke":
+                if self._run is not None:
+                    self._complain("I23", f"run {run} of {self._name} begins in run {self._run}")
+                if run in self._runs:
+                    self._complain("I24", f"run {run} of {self._name} begins twice")
+                self._run = run
+                self._runs.add(run or 0)
+            case "run_completed" | "run_errored":
+                if run != self._run:
+                    self._complain("I24", f"run {run} of {self._name} ends in run {self._run}")
+                self._run = None
+            case "notice":
+                self._waiting[entry["id"]] = None
+            case "notice_returned":
+                self._seen(entry["id"])
+            case "system_item":
+                item = entry["item"]
+                if item.get("notice") is not None:
+                    self._seen(item["notice"])
+                self._report(item.get("event"))
+
+    def _seen(self, notice: str) -> None:
+        if self._waiting.pop(notice, self) is self:
+            self._complain("I26", f"{self._name} sees the notice {notice} twice, or before it was accepted")
+
+    def _report(self, event: dict[str, Any] | None) -> None:
+        if event is None or event.get("id") is None:
+            return
+        if event["id"] in self._reports:
+            self._complain("I21", f"{self._name} hears {event['id']} twice")
+        self._reports.add(event["id"])
+
+    def end(self) -> None:
+        """The pod ended in order."""
+        if self._run is not None:
+            self._complain("I24", f"run {self._run} of {self._name} has no end")
+        if self._waiting:
+            self._complain("I26", f"{self._name} ends, and nobody saw the notices {', '.join(self._waiting)}, nor got them back")

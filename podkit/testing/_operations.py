@@ -1,0 +1,206 @@
+"""A scenario that makes itself up: clients and parents doing anything that is allowed, and some things that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from podkit._net import Client
+from podkit.abc import Emit, Run, Worker
+from podkit.errors import ModelError, ToolError
+from podkit.logic import Scope
+from podkit.protocol import Permission, RunResult, ScopeRule, TextDone, ToolCallDone, ToolResult, TurnEnd, TurnResult, TurnStart
+
+if TYPE_CHECKING:
+    import random
+
+    from podkit._life import Pod
+
+    from ._sim_program import Program
+    from ._simulate import SimWorld
+
+_PODS = 12
+_QUIET = 60.0
+_LETTERS = "abc"
+
+
+class RandomWorker(Worker):
+    """Does something else on every run: speaks, waits, calls tools, listens to notices, fails, pauses."""
+
+    provider, model = "scripted", "random"
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+
+    async def work(self, run: Run, emit: Emit) -> RunResult | None:
+        chance = self._chance
+        for turn in range(1, chance.randrange(1, 4)):
+            emit(TurnStart(turn=turn))
+            for _ in range(chance.randrange(3)):
+                await self._step(run, emit)
+            if chance.random() < 0.8:
+                emit(TurnEnd(turn=turn, result=TurnResult.FINISHED))
+        return RunResult.PAUSED if chance.random() < 0.1 else None
+
+    async def _step(self, run: Run, emit: Emit) -> None:
+        match self._chance.randrange(8):
+            case 0 | 1 | 2:
+                emit(TextDone(text=f"word {self._chance.randrange(100)}"))
+                await trio.lowlevel.checkpoint()
+            case 3:
+                await trio.sleep(3 * self._chance.random())
+            case 4:
+                run.poll_notices()
+            case 5:
+                call = f"call-{self._chance.randrange(10**6)}"
+                emit(ToolCallDone(id=call, name="look", arguments="{}"))
+                await run.committed()
+                emit(ToolResult(id=call, summary="seen"))
+            case 6 if self._chance.random() < 0.3:
+                raise self._chance.choice((ToolError("the tool broke"), ModelError("no model"), ValueError("a bug")))
+            case _:
+                await trio.lowlevel.checkpoint()
+
+
+@attrs.define(eq=False)
+class Play:
+    """One random scenario under way."""
+
+    world: SimWorld
+    chance: random.Random
+    left: int  # operations
+    born: int = 0
+
+    async def play(self) -> None:
+        """Do everything, then let it come to its end: first what is under way, then the roots."""
+        world = self.world
+        over = trio.Event()
+        async with trio.open_nursery() as nursery:
+            opened = [trio.Event() for _ in range(self.chance.randrange(1, 3))]
+            for number, event in enumerate(opened):
+                nursery.start_soon(self._root, f"r{number}", f"/{'wv'[number]}", event, over)
+            for event in opened:
+                await event.wait()
+            with trio.move_on_after(_QUIET * 100) as limit:
+                async with trio.open_nursery() as doing:
+                    for _ in range(4):
+                        doing.start_soon(self._client)
+                    for _ in range(2):
+                        doing.start_soon(self._parent)
+                    await self._until_done()
+                    world.calm()
+                    limit.deadline = trio.current_time() + _QUIET
+            if limit.cancelled_caught:
+                stuck = ", ".join(world.cancellable.values()) or "somebody"
+                world.complain("liveness", f"{stuck} did not come to an end within {_QUIET:.0f} s without faults")
+            over.set()
+
+    async def _until_done(self) -> None:
+        while self.left > 0:  # noqa: ASYNC110 - operations end everywhere, and time is virtual
+            await trio.sleep(1)
+
+    async def _root(self, name: str, path: str, opened: trio.Event, over: trio.Event) -> None:
+        scope = Scope(allow=[ScopeRule(path, Permission.WRITE)], deny=[ScopeRule(f"{path}/a/.git", Permission.WRITE)])
+        try:
+            with self.world.operation("open") as opening:
+                # What is cancelled by faults is what clients and parents ask for, not the scenario itself.
+                self.world.cancellable.pop(opening)
+                async with self.world.open_pod(name, RandomWorker(self.chance), scope=scope):
+                    opened.set()
+                    await over.wait()
+        finally:
+            opened.set()
+
+    # Who asks.
+
+    async def _client(self) -> None:
+        while self.left > 0:
+            await trio.sleep(self.chance.random())
+            program = self._someone()
+            if program is None or program.pod is None:
+                self.left -= 1
+                continue
+            address = program.pod.address
+            with self.world.operation(f"connect {program.name}"):
+                async with self.world.connect(address, subscribe=self.chance.choice(("snapshot", "live", "none"))) as client:
+                    for _ in range(self.chance.randrange(1, 6)):
+                        await self._ask(client)
+
+    async def _ask(self, client: Client) -> None:
+        self.left -= 1
+        name, ask = self._request(client)
+        with self.world.operation(f"{name} {client.name}"), trio.move_on_after(30):
+            await ask()
+
+    def _request(self, client: Client) -> tuple[str, Callable[[], Awaitable[object]]]:
+        chance = self.chance
+        requests: list[tuple[str, Callable[[], Awaitable[object]]]] = [
+            ("run", lambda: client.run("do it")),
+            ("run", lambda: client.run("do that")),
+            ("ask", lambda: client.ask("what")),
+            ("notify", lambda: client.notify("news", wake=chance.random() < 0.7)),
+            ("pause", client.pause),
+            ("resume", client.resume),
+            ("cancel", client.cancel),
+            ("watch", lambda: _listen(client, chance.randrange(1, 10))),
+        ]
+        return chance.choice(requests)
+
+    # Who has children.
+
+    async def _parent(self) -> None:
+        while self.left > 0:
+            await trio.sleep(2 * self.chance.random())
+            self.left -= 1
+            program = self._someone()
+            if program is None or program.pod is None:
+                continue
+            pod, many = program.pod, sum(other.alive for other in self.world.programs) >= _PODS
+            if pod.children and (many or self.chance.random() < 0.3):
+                with self.world.operation(f"stop in {program.name}"):
+                    await self.world.inside(program, partial(self._stop, pod))
+            elif not many:
+                with self.world.operation(f"spawn in {program.name}"):
+                    await self.world.inside(program, partial(self._spawn, pod))
+
+    async def _spawn(self, pod: Pod) -> None:
+        chance = self.chance
+        self.born += 1
+        name = chance.choice((f"p{self.born}", f"p{self.born}", chance.choice("xyz")))
+        base = chance.choice([rule.target for rule in pod.grant.allow] or ["/w"])
+        target = base if chance.random() < 0.1 or base.count("/") > 3 else f"{base.rstrip('/')}/{chance.choice(_LETTERS)}"
+        scope = Scope.read(target) if chance.random() < 0.2 else Scope.write(target)
+        grant = Scope.write(target) if chance.random() < 0.2 else None
+        await pod.spawn(
+            name,
+            scope=scope,
+            grant=grant,
+            launcher=self.world.launcher(lambda: RandomWorker(chance)),
+            task=None if chance.random() < 0.4 else "begin",
+            on_parent_death="keep" if chance.random() < 0.2 else "stop",
+        )
+
+    async def _stop(self, pod: Pod) -> None:
+        handles = list(pod.children.values())
+        if handles:
+            await self.chance.choice(handles).stop(grace=1 + 4 * self.chance.random())
+
+    def _someone(self) -> Program | None:
+        alive = [program for program in self.world.programs if program.alive and program.pod is not None]
+        return self.chance.choice(alive) if alive else None
+
+
+async def _listen(client: Client, events: int) -> None:
+    """Receive some events; who subscribed to a snapshot gets one first."""
+    with trio.move_on_after(5):
+        for _ in range(events):
+            await client.receive()
+
+
+async def random_scenario(world: SimWorld, *, operations: int = 40) -> None:
+    """About so many operations, chosen by the world's seed, on one or two trees of at most 12 pods with four clients."""
+    await Play(world, world.chance, operations).play()

@@ -1,0 +1,81 @@
+"""Starting children as programs of a world: what `ProcessLauncher` does, without processes."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+import podkit.abc as ports
+
+from ._sim_doors import house_of, until_stopped, wants_birth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from podkit.abc import Process, Tool, Worker
+
+    from ._sim_program import Program
+    from ._world import World
+
+
+class ProgramLauncher(ports.Launcher):
+    """Starts each child as a program of its own, which outlives its parent and can be crashed and frozen by itself.
+
+    `make_worker` is called for each child, with the birth if it takes an argument. Made by `World.launcher`.
+    """
+
+    def __init__(self, world: World, make_worker: Callable[..., Worker], tools: Sequence[Tool]) -> None:
+        self._world, self._make_worker, self._tools = world, make_worker, tuple(tools)
+
+    def __repr__(self) -> str:
+        return f"ProgramLauncher({self._make_worker!r})"
+
+    async def launch(self, birth: ports.Birth) -> Process:
+        await trio.lowlevel.checkpoint()
+        worker = self._make_worker(birth) if wants_birth(self._make_worker) else self._make_worker()
+        return self._world._adopt(birth, worker, self._tools)
+
+
+class ProgramProcess(ports.Process):
+    """A program as its parent sees it."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    def __repr__(self) -> str:
+        return f"<ProgramProcess {self._program!r}>"
+
+    async def wait(self) -> int:
+        await self._program.over.wait()
+        return self._program.status or 0
+
+    def terminate(self) -> None:
+        send(self._program, signal.SIGTERM)
+
+    def kill(self) -> None:
+        send(self._program, signal.SIGKILL)
+
+    def stderr_tail(self) -> str:
+        return self._program.said
+
+
+def send(program: Program, sig: int) -> None:
+    """What a signal does to a program. SIGTERM waits while it is stopped."""
+    if sig == signal.SIGKILL:
+        program.kill()
+    elif sig == signal.SIGTERM and program.alive:
+        program.scope.cancel()
+
+
+async def adopt(birth: Any, program: Program, worker: Worker, tools: Sequence[Tool], own: tuple[int, int] | None) -> None:
+    """Be the child of that birth, as `adopt_pod` is in a program of its own."""
+    registry, transport = program.registry, program.transport
+    document = birth.document
+    house = await house_of(document, worker, transport, registry, tools, birth.lease, birth.listener, own=own)
+    program.houses(house.pod)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(house.live)
+        birth.ready.set()
+        await until_stopped(house, document, registry)

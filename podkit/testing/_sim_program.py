@@ -1,0 +1,147 @@
+"""A program of a world: what one process is outside of it. It can be stopped, go on, and die at any of its steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from trio.lowlevel import Task
+
+    from podkit._life import Pod
+    from podkit.abc import Lease
+
+    from ._sim_net import SimChannel, SimListener, SimTransport
+    from ._sim_registry import SimRegistry
+    from ._sim_trio import Scheduler
+
+
+class Program:
+    """One simulated process. `pod` is the pod in it, once there is one.
+
+    While `held` nothing of it runs. It is `dead` from the moment it was killed: its leases are free, its connections are broken,
+    nobody listens at its addresses, and whatever its code still tries (its tasks are ended with the world) has no effect.
+    """
+
+    name: str
+    held: bool
+    dead: bool
+    registry: SimRegistry
+    transport: SimTransport
+
+    def __init__(self, name: str, number: int, nursery: trio.Nursery, scheduler: Scheduler) -> None:
+        self.name, self.number = name, number
+        self.held = self.dead = self.frozen = False
+        self.waiting: list[Task] = []
+        self.pod: Pod | None = None
+        self.incarnation: str | None = None
+        self.leases: list[Lease] = []
+        self.channels: dict[SimChannel, None] = {}
+        self.listeners: dict[SimListener, None] = {}
+        self.scope = trio.CancelScope()
+        self.over = trio.Event()
+        self.died = trio.Event()
+        self.status: int | None = None
+        self.said = ""
+        self.parent: str | None = None
+        self.stuck = False  # did not end when it was time
+        self.kept = False  # outlives its parent by choice
+        self.on_pod: Callable[[Program], Callable[[], None]] | None = None
+        self.on_crash: Callable[[Program, BaseException], None] | None = None
+        self._in_order: Callable[[], None] | None = None
+        self._nursery, self._scheduler = nursery, scheduler
+
+    def __repr__(self) -> str:
+        state = "dead" if self.dead else "stopped" if self.frozen else "over" if self.over.is_set() else "running"
+        return f"<Program {self.name} #{self.number} {state}>"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs, or would if it were not stopped."""
+        return not self.dead and not self.over.is_set()
+
+    def start(self, main: Callable[[], Awaitable[Any]]) -> None:
+        """Run `main` as this program."""
+        self._scheduler.start(self._nursery, self, self._live, main, name=f"program {self.name}")
+
+    def houses(self, pod: Pod) -> None:
+        """This is the pod in it."""
+        self.pod, self.incarnation = pod, pod.incarnation
+        if self.on_pod is not None:
+            self._in_order = self.on_pod(self)
+
+    def start_soon(self, task: Callable[..., Awaitable[Any]], *args: object, name: str) -> None:
+        """Run one more task as a part of this program."""
+        self._scheduler.start(self._nursery, self, task, *args, name=name)
+
+    async def _live(self, main: Callable[[], Awaitable[Any]]) -> None:
+        try:
+            with self.scope:
+                await main()
+        except* Exception as group:  # noqa: BLE001 - a program's failure is its own; whoever waits for it sees the status
+            if not self.dead:
+                error = only(group)
+                self.status, self.said = 1, f"{type(error).__name__}: {error}"
+                if self.pod is not None and self.on_crash is not None:
+                    self.on_crash(self, error)
+        finally:
+            self.status = 0 if self.status is None else self.status
+            if self.status == 0 and self._in_order is not None:
+                self._in_order()
+            self._let_go()
+            self.over.set()
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        if self.alive:
+            self.held = self.frozen = True
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        if self.frozen and not self.dead:
+            self.frozen = False
+            self._scheduler.release(self)
+
+    def kill(self) -> None:
+        """SIGKILL: not one more step of it. What the kernel does for a dead process is done at once."""
+        if not self.alive:
+            return
+        self.dead = self.held = True
+        self.status = -9
+        self._let_go()
+        if self.pod is not None:
+            # Whoever holds the pod in his hands, outside of its program, sees that it is over.
+            self.pod.hub.close()
+            self.pod.gone()
+        self.died.set()
+        self.over.set()
+
+    def bury(self) -> None:
+        """The world ends: unwind the tasks of a dead program. Nothing they do has an effect any more."""
+        self.scope.cancel()
+        for task in self._scheduler.tasks_of(self):
+            for nursery in task.child_nurseries:  # they are inside of the shields that keep a pod from dying early
+                nursery.cancel_scope.cancel()
+        self._scheduler.release(self)
+
+    def _let_go(self) -> None:
+        """Close everything, as the kernel does. The lease comes last."""
+        for listener in tuple(self.listeners):
+            listener.close_now()
+        for channel in tuple(self.channels):
+            channel.hang_up()
+        for lease in self.leases:
+            lease.release()
+        self.listeners.clear()
+        self.channels.clear()
+        self.leases.clear()
+
+
+def only(error: BaseException) -> BaseException:
+    """The error in groups of one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

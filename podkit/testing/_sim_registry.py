@@ -1,0 +1,144 @@
+"""The registry of a world as one program of it sees it: the same log and the same leases, through a driver that can fail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from podkit._store import MemoryRegistry
+from podkit.abc import Lease, Registry
+from podkit.errors import RegistryBusyError, RegistryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from podkit.logic import Fact, Table
+
+    from ._sim_program import Program
+
+FAIL_READ, FAIL_BEFORE, FAIL_AFTER, FAIL_BUSY = "registry_read", "registry_before", "registry_after", "registry_busy"
+
+
+class SharedLog(MemoryRegistry):
+    """What all programs of a world share. `appended(author, facts)` is called after each change, within it."""
+
+    appended: Callable[[Program | None, Sequence[bytes]], None] | None = None
+    trouble: Callable[[Program, bool], str | None] | None = None
+    twice = False
+
+    async def append(self, after: int, facts: Sequence[bytes], *, by: Program | None = None) -> bool:
+        done = await super().append(after, facts)
+        if done and self.appended is not None:
+            self.appended(by, facts)
+        return done
+
+    def reboot(self) -> None:
+        """The machine started anew: no lease is held, and the log begins again."""
+        from podkit.logic import Restart, encode_fact
+
+        last = self._last
+        for lease in self._leases.values():
+            lease.release()
+        self._leases.clear()
+        fact = encode_fact(Restart(author="reboot", sequence=last + 1))
+        self._facts, self._dropped, self._size = [fact], last, len(fact)
+        self._tell()
+
+    def table_now(self) -> Table:
+        """The table as of now, without waiting for anybody."""
+        from podkit.logic import fold_all
+
+        lines = self._facts[max(0, self._folded.sequence - self._dropped) :]
+        return self._keep(fold_all(self._folded, [self._decode(line) for line in lines])) if lines else self._folded
+
+    def is_held(self, key: str) -> bool | None:
+        """Whether somebody holds this lease right now; None when there is none (any more)."""
+        lease = self._leases.get(key)
+        return None if lease is None else not lease.gone.is_set()
+
+    def leases_held(self) -> list[str]:
+        """The keys of all leases that somebody holds."""
+        return [key for key, lease in self._leases.items() if not lease.gone.is_set()]
+
+
+class SimRegistry(Registry):
+    """One program's handle on the log."""
+
+    exclusive: str | None = "exclusive within this world"
+
+    def __init__(self, log: SharedLog, owner: Program) -> None:
+        self.log, self.owner = log, owner
+
+    def __repr__(self) -> str:
+        return f"<SimRegistry of {self.owner.name}>"
+
+    async def transact(self, decide: Callable[[Table], Iterable[Fact]], *, author: str = "witness") -> Table:
+        if not self.log.twice:
+            return await super().transact(decide, author=author)
+
+        def decide_twice(table: Table) -> Iterable[Fact]:
+            first, again = tuple(decide(table)), tuple(decide(table))
+            if first != again:
+                raise AssertionError(f"a decision is not pure: {first} and then {again}")
+            return first
+
+        return await super().transact(decide_twice, author=author)
+
+    async def rows(self) -> Table:
+        """Every program would fold the same facts to the same table: one of them does it for all."""
+        await self.log.read(self._folded.sequence)
+        self._check_alive()
+        if self.log.trouble is not None and self.log.trouble(self.owner, False):
+            raise RegistryError("the registry cannot be used: input/output error while reading")
+        return self._keep(self.log.table_now())
+
+    async def read(self, after: int) -> list[bytes]:
+        facts = await self.log.read(after)
+        self._check_alive()
+        return facts
+
+    async def append(self, after: int, facts: Sequence[bytes]) -> bool:
+        self._check_alive()
+        trouble = None if self.log.trouble is None else self.log.trouble(self.owner, True)
+        if trouble == FAIL_BUSY:
+            raise RegistryBusyError(10.0, "a program of the world")
+        if trouble == FAIL_BEFORE:
+            raise RegistryError("the registry cannot be used: no space left on device")
+        done = await self.log.append(after, facts, by=self.owner)
+        if done and trouble == FAIL_AFTER:
+            raise RegistryError("the registry cannot be used: input/output error while syncing")
+        return done
+
+    async def compact(self, after: int, facts: Sequence[bytes]) -> bool:
+        self._check_alive()
+        return await self.log.compact(after, facts)
+
+    def droppable(self) -> int:
+        return self.log.droppable()
+
+    async def changed(self, after: int) -> None:
+        await self.log.changed(after)
+
+    async def hold(self, key: str) -> Lease:
+        lease = await self.log.hold(key)
+        self.owner.leases.append(lease)
+        if self.owner.dead:
+            lease.release()
+        self._check_alive()
+        return lease
+
+    async def held(self, key: str) -> bool:
+        held = await self.log.held(key)
+        self._check_alive()
+        return held
+
+    async def gone(self, key: str) -> None:
+        await self.log.gone(key)
+        self._check_alive()
+
+    async def forget(self, key: str) -> None:
+        self._check_alive()
+        await self.log.forget(key)
+
+    def _check_alive(self) -> None:
+        if self.owner.dead:
+            raise RegistryError(f"the program of pod {self.owner.name} is dead")

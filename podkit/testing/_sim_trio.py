@@ -1,0 +1,118 @@
+"""The one place that reaches into trio: a seeded schedule, and tasks that can be held back.
+
+trio shuffles the tasks that are ready at the same time, and has a switch for doing so reproducibly that only Hypothesis' plug-in
+sets; it is set here for one run and put back. A held task is a task that trio believes to be ready and never runs: that is
+what SIGSTOP and SIGKILL look like from inside a program. All of it is private to trio, so `check_trio` says by name what a
+version of trio does not have any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import trio
+from trio.lowlevel import Task
+
+_run: Any = trio._core._run  # there is no public way; see above
+
+_NEEDED = ("_r", "_ALLOW_DETERMINISTIC_SCHEDULING", "GLOBAL_RUN_CONTEXT", "CancelShieldedCheckpoint")
+
+
+def check_trio() -> None:
+    """Raise `RuntimeError` when this trio cannot be scheduled by a seed."""
+    missing = [name for name in _NEEDED if not hasattr(_run, name)]
+    if missing:
+        raise RuntimeError(f"trio {trio.__version__} cannot be scheduled by a seed: it has no {', '.join(missing)}")
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let everything that trio leaves to chance follow `seed`, for one `trio.run` inside the block."""
+    check_trio()
+    before, state = _run._ALLOW_DETERMINISTIC_SCHEDULING, _run._r.getstate()
+    _run._ALLOW_DETERMINISTIC_SCHEDULING = True
+    _run._r.seed(seed)
+    try:
+        yield
+    finally:
+        _run._ALLOW_DETERMINISTIC_SCHEDULING = before
+        _run._r.setstate(state)
+
+
+class Holder(Protocol):
+    """What tasks belong to. While `held`, none of them takes a step."""
+
+    held: bool
+    waiting: list[Task]
+
+
+def _not_now(_: object) -> object:
+    """A step that does nothing and asks for another one."""
+    return _run.CancelShieldedCheckpoint
+
+
+class Scheduler(trio.abc.Instrument):
+    """Knows which task belongs to whom, and holds back the tasks of who is held. `on_step(task)` is called before every step."""
+
+    def __init__(self, on_step: Callable[[Task], None] | None = None) -> None:
+        self._runner: Any = _run.GLOBAL_RUN_CONTEXT.runner
+        self._owners: dict[Task, Holder] = {}
+        self._put_off: dict[Task, tuple[Any, Any]] = {}
+        self._next: Holder | None = None
+        self.on_step = on_step
+
+    def start(self, nursery: trio.Nursery, holder: Holder, task: Callable[..., Any], *args: object, name: str) -> None:
+        """Start a task that belongs to `holder`, as will every task that it starts."""
+        self._next = holder
+        try:
+            nursery.start_soon(task, *args, name=name)
+        finally:
+            self._next = None
+
+    def owner(self, task: Task) -> Holder | None:
+        """Whom the task belongs to."""
+        return self._owners.get(task)
+
+    def tasks_of(self, holder: Holder) -> list[Task]:
+        """The tasks that belong to `holder`."""
+        return [task for task, owner in self._owners.items() if owner is holder]
+
+    def release(self, holder: Holder) -> None:
+        """Let the tasks go on that became ready while they were held."""
+        holder.held = False
+        waiting, holder.waiting = holder.waiting, []
+        self._runner.runq.extend(waiting)
+
+    # What trio calls.
+
+    def task_spawned(self, task: Task) -> None:
+        owner = self._next
+        if owner is None and task.parent_nursery is not None:
+            owner = self._owners.get(task.parent_nursery.parent_task)
+        if owner is not None:
+            self._owners[task] = owner
+
+    def task_exited(self, task: Task) -> None:
+        self._owners.pop(task, None)
+
+    def task_scheduled(self, task: Task) -> None:
+        owner = self._owners.get(task)
+        if owner is None or not owner.held:
+            return
+        real = self._put_off.pop(task, None)
+        if real is not None:
+            task._next_send_fn, task._next_send = real
+        removed = self._runner.runq.pop()
+        assert removed is task
+        owner.waiting.append(task)
+
+    def before_task_step(self, task: Task) -> None:
+        if self.on_step is not None:
+            self.on_step(task)
+        owner = self._owners.get(task)
+        if owner is not None and owner.held:
+            # It was ready when its owner was stopped: what it would do now it does later.
+            self._put_off[task] = (task._next_send_fn, task._next_send)
+            task._next_send_fn = _not_now
