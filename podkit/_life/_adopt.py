@@ -52,13 +52,13 @@ async def adopt_pod(worker: Worker, *, transport: Transport, registry: Registry 
     if from_fd is None:
         raise NotBornError(reason=f"{type(transport).__name__} cannot take over an inherited listener")
     listener = from_fd(document.listener_fd, document.address)
-    house = await _house(document, worker, transport, registry, tools, lease, listener, own=own_process())
+    house = await house_of(document, worker, transport, registry, tools, lease, listener, own=own_process())
     async with trio.open_nursery() as nursery:
         with trio.CancelScope(shield=True):  # see `living`
             await nursery.start(house.live)
         nursery.start_soon(_heed_signals, house)
         _say_ready(document)
-        await _until_stopped(house, document, registry)
+        await until_stopped(house, document, registry)
         nursery.cancel_scope.cancel()
 
 
@@ -66,7 +66,7 @@ async def adopt_in_task(birth: Birth, worker: Worker, *, tools: Sequence[Tool]) 
     """The same, for a child that is a task of this program."""
     parent = birth.parent
     registry = parent.authority.registry
-    house = await _house(
+    house = await house_of(
         birth.document, worker, parent.transport, registry, tools, birth.lease, birth.listener, own=None, wards=parent.setting.wards
     )
     if birth.process is not None:
@@ -75,10 +75,10 @@ async def adopt_in_task(birth: Birth, worker: Worker, *, tools: Sequence[Tool]) 
         with trio.CancelScope(shield=True):  # see `living`
             await nursery.start(house.live)
         birth.ready.set()
-        await _until_stopped(house, birth.document, registry)
+        await until_stopped(house, birth.document, registry)
 
 
-async def _until_stopped(house: House, document: Document, registry: Registry) -> None:
+async def until_stopped(house: House, document: Document, registry: Registry) -> None:
     """Return when the pod is gone. A cancellation from outside and the parent's death are asked for in order first."""
     async with trio.open_nursery() as nursery:
         if document.on_parent_death == "stop":
@@ -105,7 +105,7 @@ async def _heed_signals(house: House) -> None:
             house.ask_to_end()
 
 
-async def _house(
+async def house_of(
     document: Document,
     worker: Worker,
     transport: Transport,

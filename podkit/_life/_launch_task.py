@@ -36,13 +36,13 @@ class TaskLauncher(ports.Launcher):
         await trio.lowlevel.checkpoint()
 
         async def run() -> None:
-            worker = self._make_worker(birth) if _wants_birth(self._make_worker) else self._make_worker()
+            worker = self._make_worker(birth) if wants_birth(self._make_worker) else self._make_worker()
             await birth.adopt(worker, tools=self._tools)
 
         return birth.task(run)
 
 
-def _wants_birth(make: Callable[..., Any]) -> bool:
+def wants_birth(make: Callable[..., Any]) -> bool:
     try:
         inspect.signature(make).bind()
     except TypeError:

@@ -10,6 +10,8 @@ from ._desk import Origin as Origin
 from ._hub import Hub as Hub
 from ._memory import MemoryListener as MemoryListener
 from ._memory import MemoryTransport as MemoryTransport
+from ._memory_channel import MemoryChannel as MemoryChannel
+from ._memory_channel import Pipe as Pipe
 from ._outbox import Outbox as Outbox
 from ._receipts import Receipts as Receipts
 from ._server import Server as Server

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 import podkit.abc as ports
-
-from ._sim_doors import house_of, until_stopped, wants_birth
+from podkit._life import house_of, until_stopped, wants_birth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from podkit._net import MemoryChannel, Pipe
 from podkit.abc import Transport, address_body
 from podkit.errors import PodUnreachableError, TransportError
-
-from ._sim_doors import Channel, Pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ _BACKLOG = 128
 _MAX_METHOD, _MAX_EVENT = 2**20, 2**26
 
 
-class SimPipe(Pipe):  # type: ignore[misc] # taken by name, see _sim_doors
+class SimPipe(Pipe):
     """One direction. While `stalled` what is written stays on the way, and so does its end."""
 
     def __init__(self) -> None:
@@ -93,7 +92,7 @@ class SimPipe(Pipe):  # type: ignore[misc] # taken by name, see _sim_doors
             super().put(frame[: len(frame) // 2])
 
 
-class SimChannel(Channel):  # type: ignore[misc] # taken by name, see _sim_doors
+class SimChannel(MemoryChannel):
     """One end of a connection between two programs."""
 
     link: Link
