@@ -28,7 +28,8 @@ PROMISED = {
         Welcome Accepted Snapshot UserMessage InvokeStart TurnStart TurnEnd TextDelta TextDone ToolCallDone ToolResult Usage
         RunEnd Error StatusEvent Alert Lagged Shutdown UnknownEvent""",
     "podkit.logic": "Scope Limits step",
-    "podkit.abc": "Worker Run Tool ToolOutput Transport Registry Lease Launcher Process Pod Completed Job Model ModelRequest FileStat",
+    "podkit.abc": """
+        Worker Run Tool ToolOutput Transport Registry Lease Launcher Process Pod Completed Job Model ModelRequest FileStat""",
     "podkit.errors": "PodkitError",
     "podkit.tools": "pod_tools",
     "podkit.testing": """

@@ -27,6 +27,7 @@ class Authority:
     grant: Scope
     effective: Scope  # with podkit's own directories still in it
     scope: Scope
+    ended: bool
 
     def __init__(self, registry: Registry, table: Table, row: Allocation, *, control: Iterable[str]) -> None:
         self.registry = registry

@@ -21,6 +21,12 @@ _BURST = 32  # so many operations in a row may go without letting others run
 class Pipe:
     """One direction. Holds at most 64 frames or 256 KiB, and one frame of any size when it is empty."""
 
+    size: int
+    ended: bool
+    broken: bool
+    deserted: bool
+    changed: trio.lowlevel.ParkingLot
+
     def __init__(self) -> None:
         self.frames: deque[bytes] = deque()
         self.size = 0

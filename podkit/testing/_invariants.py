@@ -87,6 +87,9 @@ class _Row:
 class RegistryWatch:
     """Sees every fact as it is kept. `complain(invariant, what)` is told what must never be."""
 
+    universe: Universe
+    changes: int
+
     def __init__(self, log: SharedLog, programs: Sequence[Program], complain: Complain, note: Callable[[str], None]) -> None:
         self._log, self._programs, self._complain, self._note = log, programs, complain, note
         self._rows: dict[str, _Row] = {}

@@ -34,6 +34,7 @@ class Injector:
     """Draws faults by their rates. One that finds nothing to happen to waits for its chance; `fired` counts what happened."""
 
     fired: Counter[str]
+    on: bool
 
     def __init__(self, world: SimWorld, faults: Faults, chance: random.Random) -> None:
         self._world, self._faults, self._chance = world, faults, chance

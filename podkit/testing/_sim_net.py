@@ -28,6 +28,9 @@ _MAX_METHOD, _MAX_EVENT = 2**20, 2**26
 class SimPipe(Pipe):
     """One direction. While `stalled` what is written stays on the way, and so does its end."""
 
+    stalled: int
+    size: int
+
     def __init__(self) -> None:
         super().__init__()
         self.stalled = 0
@@ -116,6 +119,15 @@ class SimChannel(MemoryChannel):
 
 class Link:
     """One connection: `caller` connected, `host` accepted. None is the test itself."""
+
+    net: Net
+    address: str
+    caller: Program | None
+    host: Program | None
+    forth: SimPipe
+    back: SimPipe
+    near: SimChannel
+    far: SimChannel
 
     def __init__(self, net: Net, address: str, caller: Program | None, host: Program | None, watch: WireWatch | None) -> None:
         self.net, self.address, self.caller, self.host = net, address, caller, host
@@ -291,7 +303,9 @@ class SimTransport(Transport):
     """The network as one program sees it; None: as the test itself does."""
 
     scheme = "memory"
-    max_method, max_event = _MAX_METHOD, _MAX_EVENT
+    max_method: int = _MAX_METHOD
+    max_event: int = _MAX_EVENT
+    net: Net
 
     def __init__(self, net: Net, owner: Program | None = None) -> None:
         self.net, self._owner = net, owner

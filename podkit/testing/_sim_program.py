@@ -27,8 +27,15 @@ class Program:
     """
 
     name: str
+    number: int
     held: bool
     dead: bool
+    frozen: bool
+    scope: trio.CancelScope
+    over: trio.Event
+    died: trio.Event
+    said: str
+    stuck: bool
     registry: SimRegistry
     transport: SimTransport
 

@@ -64,6 +64,9 @@ class SimRegistry(Registry):
     """One program's handle on the log."""
 
     exclusive: str | None = "exclusive within this world"
+    paths_are_real: bool = False
+    log: SharedLog
+    owner: Program
 
     def __init__(self, log: SharedLog, owner: Program) -> None:
         self.log, self.owner = log, owner

@@ -26,6 +26,8 @@ _said, _asked = msgspec.json.Decoder(_Said), msgspec.json.Decoder(_Asked)
 class WireWatch:
     """Sees both directions of one connection. `complain(invariant, what)` is told what must never be."""
 
+    reports: bool
+
     def __init__(self, complain: Complain) -> None:
         self._complain = complain
         self._open: dict[str, str] = {}

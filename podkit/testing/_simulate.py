@@ -68,6 +68,13 @@ class SimulationError(AssertionError):
     is over all of them.
     """
 
+    seed: int
+    step: int
+    invariant: str
+    what: str
+    trace: tuple[str, ...]
+    hash: str
+
     def __init__(self, seed: int, step: int, invariant: str, what: str, trace: tuple[str, ...], hash: str) -> None:
         super().__init__(seed, step, invariant, what, trace, hash)
         self.seed, self.step, self.invariant, self.what, self.trace, self.hash = seed, step, invariant, what, trace, hash
@@ -79,6 +86,15 @@ class SimulationError(AssertionError):
 
 class SimWorld(World):
     """The world of a scenario. Besides what every world has: `chance` follows the seed, `calm` ends what goes wrong."""
+
+    trace: Trace
+    scope: trio.CancelScope
+    watch: RegistryWatch
+    injector: Injector
+    bystander: Program
+    pids: Callable[[Program], tuple[int, int]] | None
+    on_pod: Callable[[Program], Callable[[], None]] | None
+    on_crash: Callable[[Program, BaseException], None] | None
 
     def __init__(self, nursery: trio.Nursery, scheduler: Scheduler, seed: int, faults: Faults, steps: int) -> None:
         super().__init__(nursery, scheduler, seed)

@@ -44,6 +44,11 @@ class World:
     net: Net
     programs: list[Program]
     chance: random.Random
+    scheduler: Scheduler
+    nursery: trio.Nursery
+    pids: Callable[[Program], tuple[int, int]] | None
+    on_pod: Callable[[Program], Callable[[], None]] | None
+    on_crash: Callable[[Program, BaseException], None] | None
 
     def __init__(self, nursery: trio.Nursery, scheduler: Scheduler, seed: int | None = None) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - to choose what happens in a test
@@ -51,11 +56,10 @@ class World:
         self.net = Net()
         self.transport = SimTransport(self.net)
         self.programs = []
-        self.pids: Callable[[Program], tuple[int, int]] | None = None
+        self.pids = None
         self.scheduler = scheduler
         self.nursery = nursery
-        self.on_pod: Callable[[Program], Callable[[], None]] | None = None
-        self.on_crash: Callable[[Program, BaseException], None] | None = None
+        self.on_pod = self.on_crash = None
 
     def __repr__(self) -> str:
         alive = sum(program.alive for program in self.programs)
