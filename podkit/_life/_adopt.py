@@ -142,7 +142,7 @@ async def house_of(
         limits=document.limits,
         level=document.confinement,
         address=document.address,
-        upward=Upward(document.parent_address, credential, transport),
+        upward=Upward(document.parent_address, credential, transport, alive=lambda: registry.held(_parent_key(document))),
         parent_instance=document.parent_instance,
         wards=wards or Wards(),
     )

@@ -23,7 +23,8 @@ class SessionLog:
         """The time of an entry, in milliseconds since the epoch."""
         return int(self._clock() * 1000)
 
-    def append(self, entry: LogEntry) -> None:
-        """Commit one entry; it is never changed. Raises `LocalProtocolError` for what could never be sent or stored."""
-        encode_entry(entry)
-        self.data.append(entry_to_data(entry))
+    def append(self, *entries: LogEntry) -> None:
+        """Commit entries, all or none; they are never changed. Raises `LocalProtocolError` for what could not be sent or stored."""
+        for entry in entries:
+            encode_entry(entry)
+        self.data.extend([entry_to_data(entry) for entry in entries])

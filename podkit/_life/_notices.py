@@ -9,10 +9,10 @@ from podkit.logic import from_other
 from podkit.protocol import NoticeEntry, NoticeReturnedEntry, NotificationItem, PodEventItem, SystemItemEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from podkit._net import Origin
-    from podkit.protocol import PodEvent, SystemItem
+    from podkit.protocol import LogEntry, PodEvent, SystemItem
 
     from ._log import SessionLog
 
@@ -51,14 +51,14 @@ class NoticeBox:
         """Forget a notice that was refused."""
         self._waiting.pop(notice, None)
 
-    def take(self, notices: Iterable[str], run: int) -> tuple[SystemItem, ...]:
-        """Hand notices to a run: committed as seen, and gone from here."""
-        items = []
-        for notice in notices:
-            _, item, _ = self._waiting.pop(notice)
-            self._log.append(SystemItemEntry(ts=self._log.now(), item=item, run=run))
-            items.append(item)
-        return tuple(items)
+    def take(self, notices: Iterable[str], run: int, *, after: Sequence[LogEntry] = ()) -> tuple[SystemItem, ...]:
+        """Hand notices to a run: committed as seen, in one with the entries `after` which they come, and then gone from here."""
+        taken = tuple(notices)
+        items = tuple(self._waiting[notice][1] for notice in taken)
+        self._log.append(*after, *(SystemItemEntry(ts=self._log.now(), item=item, run=run) for item in items))
+        for notice in taken:
+            del self._waiting[notice]
+        return items
 
     def give_back(self, notices: Iterable[str]) -> None:
         """Return what nobody saw: the pod ends in order."""

@@ -91,9 +91,8 @@ class Turn:
         """Commit the input of a run. A resumed run has the input of the one it continues."""
         before = self._current.input if commit.resumed and self._current is not None else ()
         current = _Current(commit.run, given if given is not None else before, commit, ())
-        for entry in input_entries(commit, current.input, self._session.now()):
-            self._session.append(entry)
-        current.notices = self._notices.take(commit.notices, commit.run)
+        entries = tuple(input_entries(commit, current.input, self._session.now()))
+        current.notices = self._notices.take(commit.notices, commit.run, after=entries)
         self._waiting = [notice for notice in self._waiting if notice not in commit.notices]
         self._current = current
 
@@ -190,8 +189,9 @@ class Turn:
     def _poll(self, current: _Current) -> tuple[SystemItem, ...]:
         if current.over or not self._waiting:
             return ()
-        seen, self._waiting = tuple(self._waiting), []
+        seen = tuple(self._waiting)
         items = self._notices.take(seen, current.number)
+        self._waiting = []
         self._feed(NoticesSeen(seen))
         for item in items:
             self._hub.publish(SystemItemEvent(item, run=current.number))

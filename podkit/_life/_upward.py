@@ -8,22 +8,29 @@ from typing import TYPE_CHECKING
 import trio
 
 from podkit._net import connect
-from podkit.errors import PodkitError
+from podkit.errors import PodkitError, RegistryError, TransportError
 from podkit.protocol import PodEventMethod
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from podkit.abc import Transport
     from podkit.protocol import BirthCredential, PodEvent
 
 _log = logging.getLogger("podkit.upward")
 _QUEUE = 64
 _SECONDS = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 
 
 class Upward:
     """The link to the parent. `tell` never waits; what a parent that is gone would hear is dropped: the registry is the truth."""
 
-    def __init__(self, address: str, credential: BirthCredential, transport: Transport) -> None:
+    def __init__(
+        self, address: str, credential: BirthCredential, transport: Transport, *, alive: Callable[[], Awaitable[bool]]
+    ) -> None:
+        """`alive` tells whether the parent still lives."""
+        self._alive = alive
         self._address, self._credential, self._transport = address, credential, transport
         self._send, self._receive = trio.open_memory_channel["PodEvent"](_QUEUE)
         self._done = trio.Event()
@@ -46,18 +53,32 @@ class Upward:
             self._done.set()
 
     async def _deliver(self, event: PodEvent) -> None:
+        """Tell the parent, as often as it takes while it lives: a report has an id, and counts once however often it comes."""
+        pause = _FIRST_PAUSE
+        while not await self._told(event) and await self._parent_lives():
+            await trio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _told(self, event: PodEvent) -> bool:
+        """Whether there is nothing left to do: the parent took it, or refused it."""
         # One connection an event: events are rare, and an idle connection would keep the parent from noticing a slow reader.
+        where = {"incarnation": self._credential.incarnation}
         try:
             with trio.fail_after(_SECONDS):
                 async with connect(self._address, transport=self._transport, subscribe="none", birth=self._credential) as client:
                     await client.send(PodEventMethod(event))
-        except (PodkitError, OSError, trio.TooSlowError) as error:
-            _log.info(
-                "could not tell the parent of %s: %s",
-                type(event).__name__,
-                error,
-                extra={"incarnation": self._credential.incarnation},
-            )
+        except (TransportError, OSError, trio.TooSlowError) as error:
+            _log.info("could not tell the parent of %s: %s", type(event).__name__, error, extra=where)
+            return False
+        except PodkitError as error:
+            _log.info("the parent does not take %s: %s", type(event).__name__, error, extra=where)
+        return True
+
+    async def _parent_lives(self) -> bool:
+        try:
+            return await self._alive()
+        except (RegistryError, OSError):
+            return True
 
     async def close(self) -> None:
         """Let what is queued go out, for a bounded time."""

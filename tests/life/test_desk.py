@@ -306,10 +306,10 @@ async def test_a_log_that_cannot_be_written_refuses_the_run_and_the_pod_goes_on(
         async with open_world() as world, world.open_pod("root", ScriptedWorker(Say("fine")), scope=HOME) as pod:
             real, failing = pod.log.append, [True]
 
-            def append(entry):
+            def append(*entries):
                 if failing:
                     raise OSError("disk full")
-                real(entry)
+                real(*entries)
 
             monkeypatch.setattr(pod.log, "append", append)
             with pytest.raises(podkit.MethodRejectedError) as caught:
