@@ -1,0 +1,389 @@
+"""The planted bugs: mistakes that systems of this kind have made, in podkit's own code. What must notice them is in each row."""
+
+from planting import Bug, Edit
+from planting import function_at as function_at
+from planting import plant as plant
+
+_REGISTRY = (
+    Bug(
+        "P01",
+        "a change of the registry truncates the log and writes all of it anew",
+        (
+            Edit(
+                "podkit._store._journal:Journal.append",
+                "written = self._disk.write(self._fd, line)\n",
+                "before = self._disk.pread(self._fd, self.mark.offset, 0)\n"
+                "        self._disk.truncate(self._fd, 0)\n"
+                "        written = self._disk.write(self._fd, before + line) - len(before)\n",
+            ),
+        ),
+        caught=("disk faults",),
+    ),
+    Bug(
+        "P02",
+        "a registry whose log is empty or missing counts as one in which there are no pods",
+        (
+            Edit("podkit._store._log_state:LogState._check_new", "if self._holders(()):", "if False:"),
+            Edit("podkit._store._log_state:LogState.check_free", "if keys:", "if False:"),
+            Edit("podkit._store._log_state:LogState._agree", "if not journal.ended(anchor.sequence, anchor.digest):", "if False:"),
+            Edit(
+                "podkit._store._log_state:LogState._agree",
+                'raise CorruptRegistryError(self.files.path(anchor.generation), "the log is missing") from None',
+                "return self._begin(anchor.generation + 1, anchor.epoch)",
+            ),
+        ),
+        caught=("power loss",),
+    ),
+    Bug(
+        "P13",
+        "the lock file is replaced by a new one at every change, and nobody looks whether it is still the same",
+        (
+            Edit(
+                "podkit._store._lockfile:LockFile.write_anchor",
+                "if self._disk.pwrite(self.fd, data, place * SIZE) != len(data):",
+                'fresh = self._disk.open(self.path + ".new", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)\n'
+                "    self._disk.pwrite(fresh, self._disk.pread(self.fd, 4096, 0), 0)\n"
+                '    self._disk.rename(self.path + ".new", self.path)\n'
+                "    os.dup2(fresh, self.fd, inheritable=False)\n"
+                "    self._disk.close(fresh)\n"
+                "    if self._disk.pwrite(self.fd, data, place * SIZE) != len(data):",
+            ),
+            Edit("podkit._store._lockfile:LockFile._check_place", "if not same:", "if False:"),
+        ),
+        caught=("registry contract", "disk faults", "readers"),
+    ),
+    Bug(
+        "P14",
+        "the lock is of the process and not of the open file, so that two openings in one program do not keep each other out",
+        (
+            Edit(
+                "podkit._os._disk:Disk.lock",
+                "locker.lock(fd, locker.LOCK_EX | locker.LOCK_NB)\n    except locker.AlreadyLocked:",
+                "fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)\n    except BlockingIOError:",
+            ),
+            Edit("podkit._os._disk:Disk.unlock", "locker.unlock(fd)", "fcntl.lockf(fd, fcntl.LOCK_UN, 1)"),
+        ),
+        caught=("readers",),
+    ),
+    Bug(
+        "P15",
+        "the lock goes along into programs that are started, and into forked copies",
+        (
+            Edit("podkit._store._registry_log:_close_after_fork", "log.close()", "pass"),
+            Edit(
+                "podkit._store._lockfile:LockFile.open",
+                "self.fd, self._id, self._name =",
+                "os.set_inheritable(fd, True)\n    self.fd, self._id, self._name =",
+            ),
+        ),
+        why=(
+            "The lock is held between two steps of one task, in which nothing is started. What would show it: a "
+            "program that forks at every call of a change, whose copy lives on, while another program changes the "
+            "registry within its patience."
+        ),
+    ),
+    Bug(
+        "P16",
+        "who waits for the registry and is cancelled keeps its place",
+        (
+            Edit(
+                "podkit._store._turns:Turns.take",
+                "except BaseException:\n        self._inside.release()\n        raise",
+                "except BaseException:\n        raise",
+            ),
+            Edit(
+                "podkit._store._file_registry:FileRegistry.transact",
+                "    finally:\n        self._log.leave_turn(turn)",
+                "    finally:\n"
+                "        if not isinstance(__import__('sys').exc_info()[1], trio.Cancelled):\n"
+                "            self._log.leave_turn(turn)",
+            ),
+        ),
+        caught=("waiters",),
+    ),
+)
+
+_SCOPE = (
+    Bug(
+        "P03",
+        "a rule may have `..` in its target",
+        (Edit("podkit.protocol._rules:check_path", 'if "/." in path and (', "if False and ("),),
+        caught=("attack corpus",),
+    ),
+    Bug(
+        "P04",
+        "what begins with the text of a target counts as below it",
+        (
+            Edit(
+                "podkit.logic._scope_fold:Folded.at",
+                "    return _NONE\n",
+                "    near = [key for key in self.rows if path.startswith(key)]\n"
+                "    return self.rows[max(near, key=len)][2] if near else _NONE\n",
+            ),
+        ),
+        caught=("scope model",),
+    ),
+    Bug(
+        "P05",
+        "what the parent is denied is forgotten when it hands on",
+        (
+            Edit(
+                "podkit.logic._decisions:decide_birth",
+                "check_subset(scope, above.grant)\n    if",
+                "check_subset(scope, Scope(allow=above.grant.allow))\n    if",
+            ),
+            Edit(
+                "podkit.logic._decisions:decide_birth",
+                "    check_subset(grant, above.grant)\n",
+                "    check_subset(grant, Scope(allow=above.grant.allow))\n",
+            ),
+            Edit(
+                "podkit.logic._fold:_lawful_child",
+                "return fact.grant <= above.grant and (fact.scope is fact.grant or fact.scope <= above.grant)",
+                "return fact.grant <= type(fact.grant)(allow=above.grant.allow)",
+            ),
+        ),
+        caught=("registry model",),
+    ),
+    Bug(
+        "P06",
+        "a denied read leaves reading",
+        (
+            Edit(
+                "podkit.logic._scope_fold:fold",
+                "_READ if rule.permission is _WRITE else _NONE)",
+                "_READ)",
+            ),
+        ),
+        caught=("scope model",),
+    ),
+    Bug(
+        "P07",
+        "where nothing is allowed, what is below is not looked at",
+        (Edit("podkit.logic._scope_fold:Folded.span", "if first == last:", "if first == last or row == _OUTSIDE:"),),
+        caught=("scope model",),
+    ),
+)
+
+_LIVES = (
+    Bug(
+        "P08",
+        "a pod lives when there is a process with its number, whoever has its lease",
+        (
+            Edit(
+                "podkit.abc._registry:Registry._reclaim",
+                "await self.held(row.key)",
+                'row.pid is not None and __import__("os").path.exists(f"/proc/{row.pid}")',
+            ),
+            Edit(
+                "podkit.abc._registry:Registry.sweep",
+                "not await self.held(row.key)",
+                'not (row.pid is not None and __import__("os").path.exists(f"/proc/{row.pid}"))',
+            ),
+        ),
+        caught=("simulation 6", "registry contract"),
+    ),
+    Bug(
+        "P09",
+        "a process that ended and was not waited for counts as alive",
+        (Edit("podkit._os._pidfd:alive", " and state[0] not in _DEAD", ""),),
+        why=(
+            "Nothing asks whether a number is alive but to signal it or to wait for its end; lives are leases, "
+            "and the kernel ends a zombie's. What would show it: a simulated program that stays a zombie until it "
+            "is waited for, and a signal sent to it that counts as sent."
+        ),
+    ),
+    Bug(
+        "P10",
+        "a row is adopted by whoever says its name",
+        (
+            Edit(
+                "podkit.logic._decisions:decide_adopt",
+                "row = table.get(incarnation)\n",
+                "row = next((other for other in table if other.name == name), None)\n"
+                "    incarnation = incarnation if row is None else row.incarnation\n",
+            ),
+            Edit("podkit.logic._decisions:decide_adopt", "if not hmac.compare_digest(", "if False and not hmac.compare_digest("),
+        ),
+        caught=("simulation 51",),
+    ),
+    Bug(
+        "P11",
+        "the scope of a child is back as soon as it was asked to stop",
+        (
+            Edit(
+                "podkit._life._deaths:_end",
+                "    await _ask(child)\n",
+                "    await _ask(child)\n"
+                "        table = child.parent.authority.table\n"
+                "        if child.incarnation in table:\n"
+                "            await child.parent.authority.transact(\n"
+                "                lambda now: decide_free(now, incarnation=child.incarnation, author=child.parent.incarnation)\n"
+                "            )\n",
+            ),
+        ),
+        caught=("simulation 0",),
+    ),
+    Bug(
+        "P12",
+        "a child that is not ready in time is left alone, and may still come up",
+        (Edit("podkit._life._births:_Delivery._undo", "            process.kill()\n", "            return\n"),),
+        caught=("launcher contract",),
+    ),
+    Bug(
+        "P27",
+        "a child that says that it leaves has left",
+        (
+            Edit(
+                "podkit._life._desk:PodDesk._reported",
+                "    ask.answer(Accepted())\n",
+                "    ask.answer(Accepted())\n"
+                '    if type(event).__name__ == "PodShutDown":\n'
+                "        from podkit.logic import decide_free\n"
+                "        pod.start_soon(\n"
+                "            pod.authority.transact,\n"
+                "            lambda table: decide_free(table, incarnation=speaker[1], author=pod.incarnation),\n"
+                "        )\n",
+            ),
+        ),
+        caught=("simulation 0",),
+    ),
+    Bug(
+        "P29",
+        "a message that should wake an idle pod only waits for the next run",
+        (Edit("podkit._life._actor:Actor.note", "notice=notice, wake=wake, client", "notice=notice, wake=False, client"),),
+        caught=("promises 0",),
+    ),
+)
+
+_NET = (
+    Bug(
+        "P17",
+        "what one client did wrong is told to all of them",
+        (
+            Edit(
+                "podkit._net._connection:Connection._answer",
+                "            self._outbox.reply(event, id)",
+                "            if isinstance(event, Error):\n"
+                "                self._desk.hub.publish(event)\n"
+                "            else:\n"
+                "                self._outbox.reply(event, id)",
+            ),
+        ),
+        caught=("promises 0", "simulation 6"),
+    ),
+    Bug(
+        "P18",
+        "the beginning of any turn confirms every method that waits",
+        (
+            Edit(
+                "podkit._net._link:Link._frame",
+                "    if said.re is None:\n",
+                "    if said.re is None:\n"
+                '        if type(said.event).__name__ == "TurnStart":\n'
+                "            from podkit.protocol import Accepted\n"
+                "            for name in list(self._waiting):\n"
+                "                self._waiting.pop(name)(Accepted(run=said.event.run))\n",
+            ),
+        ),
+        caught=("promises 15",),
+    ),
+    Bug(
+        "P19",
+        "a cancellation meant for one run hits whichever is under way",
+        (
+            Edit(
+                "podkit._life._actor:Actor.submit",
+                "AskCancel(self.replies.open(ask), run=ask.run)",
+                "AskCancel(self.replies.open(ask), run=None)",
+            ),
+            Edit("podkit.logic._lifecycle:_deadline", "or over.run != life.current", ""),
+        ),
+        caught=("promises 0", "lifecycle model"),
+    ),
+    Bug(
+        "P20",
+        "the snapshot is taken first, and the events are subscribed to a moment later",
+        (
+            Edit(
+                "podkit._net._connection:Connection._hello",
+                "        desk.hub.subscribe(self._outbox)\n",
+                "        trio.lowlevel.current_trio_token().run_sync_soon(desk.hub.subscribe, self._outbox)\n",
+            ),
+        ),
+        caught=("simulation 46",),
+    ),
+    Bug(
+        "P21",
+        "who falls behind misses events and is not told",
+        (Edit("podkit._net._outbox:Outbox.offer", "        self._overflow()\n", ""),),
+        caught=("promises 0",),
+    ),
+    Bug(
+        "P23",
+        "the end of a line is sent by itself, after the line",
+        (
+            Edit(
+                "podkit_transports._channel:LineChannel._write",
+                "            await self._stream.send_all(data)\n",
+                '            await self._stream.send_all(data.rstrip(b"\\n"))\n'
+                "            await trio.lowlevel.checkpoint()\n"
+                '            await self._stream.send_all(b"\\n")\n',
+            ),
+            Edit("podkit_transports._channel:LineChannel._write", "self._closed = True\n            self._stream.abort()\n", ""),
+        ),
+        caught=("transport contract",),
+    ),
+    Bug(
+        "P24",
+        "who only reads cuts off what looks unfinished",
+        (
+            Edit(
+                "podkit._store._journal:Journal.catch_up",
+                "    return [entry",
+                "    if not data.endswith(b'\\n'):\n        self._disk.truncate(self._fd, self.mark.offset)\n    return [entry",
+            ),
+        ),
+        caught=("readers",),
+    ),
+    Bug(
+        "P25",
+        "a line ends wherever a text has a line break",
+        (
+            Edit(
+                "podkit.protocol._framing:LineDecoder.feed",
+                'bytes(data).split(b"\\n")',
+                '[line.encode("utf-8", "surrogateescape") for line in '
+                '(bytes(data).decode("utf-8", "surrogateescape") + "|").splitlines()]',
+            ),
+            Edit("podkit.protocol._framing:LineDecoder.feed", "rest = lines.pop()", "rest = lines.pop()[:-1]"),
+        ),
+        caught=("wire model", "transport contract"),
+    ),
+    Bug(
+        "P26",
+        "a line that is too long is left out and the connection goes on behind it",
+        (
+            Edit("podkit.protocol._framing:LineDecoder._give_up", "self._overlong = bytes(line[:128])", "pass"),
+            Edit("podkit._net._connection:Connection._line", "return _is_text(frame)", "return True"),
+        ),
+        caught=("wire model", "transport contract"),
+    ),
+    Bug(
+        "P28",
+        "a peer that says one thing and leaves at once is not heard, because it did not read what it was sent",
+        (Edit("podkit._net._connection:Connection._deaf", "self._end_within(_LAST_WORDS)", "self.cut()"),),
+        why=(
+            "The memory transport takes what is sent to a peer that left, so nothing there ever hears that "
+            "writing failed first. What would show it: the promises scenario over sockets, or a simulated peer "
+            "that is gone for one direction before the other is read."
+        ),
+    ),
+)
+
+BUGS = {bug.id: bug for bug in sorted((*_REGISTRY, *_SCOPE, *_LIVES, *_NET), key=lambda bug: bug.id)}
+
+LATER = {
+    "P22": "an append error that is logged and ignored: session logs are in memory so far and cannot fail",
+    "P30": "a tool run again when a session resumes: no session is resumed from a log so far",
+}

@@ -1,0 +1,58 @@
+"""The suites that are not about any bug by name: the simulator, the contracts, the reference models and the disk that fails."""
+
+from promises import promises
+from readers import readers
+from waiters import waiters
+
+from podkit.testing import Faults, SimulationError, random_scenario, simulate
+
+FAULTS = Faults.default()
+_SLOW = Faults.only("slow_reader", rate=1)
+
+_CONTRACT = ["-k", "keeps_the_contract"]
+SUITES = {
+    "registry contract": ["tests/testing/test_check_registry.py", *_CONTRACT],
+    "transport contract": ["tests/testing/test_check_transport.py", *_CONTRACT],
+    "launcher contract": ["tests/testing/test_check_launcher.py", *_CONTRACT],
+    "worker contract": ["tests/testing/test_check_worker.py", *_CONTRACT],
+    "registry model": [
+        "tests/logic/test_allocations_model.py",
+        "tests/logic/test_registry_laws.py::test_twenty_thousand_histories_of_facts_nobody_decided_leave_sound_tables",
+    ],
+    "scope model": ["tests/logic/test_scope_oracle.py"],
+    "lifecycle model": ["tests/logic/test_lifecycle_exploration.py::test_no_sequence_of_inputs_breaks_a_rule"],
+    "registry rules": ["tests/store/test_registry_contract.py"],
+    "wire model": ["tests/protocol/test_framing.py", "tests/protocol/test_round_trip.py"],
+    "wire fuzzing": ["tests/protocol/test_hostile.py", "tests/protocol/test_json_corpus.py"],
+    "disk faults": ["tests/store/crash/test_faults.py"],
+    "power loss": ["tests/store/crash/test_power_loss.py"],
+    "attack corpus": [
+        "tests/corpus/test_paths.py::test_a_path_is_a_target_when_it_has_one_spelling_only",
+        "tests/corpus/test_paths.py",
+        "tests/corpus/test_delegation.py",
+        "tests/corpus/test_authority.py",
+    ],
+}
+
+
+def simulation(seeds):
+    """Whether a random scenario under faults breaks an invariant with one of these seeds; says which."""
+    return _noticed(random_scenario, FAULTS, seeds)
+
+
+def kept_promises(seeds):
+    """The same for what clients are promised, while some of what is said arrives late."""
+    return _noticed(promises, _SLOW, seeds)
+
+
+def _noticed(scenario, faults, seeds):
+    for seed in seeds:
+        try:
+            simulate(scenario, seed=seed, faults=faults)
+        except SimulationError as error:
+            print(f"seed {seed}: {error.invariant}: {error.what}")
+            return True
+    return False
+
+
+SIMULATED = {"simulation": (simulation, 60), "promises": (kept_promises, 20), "readers": (readers, 1), "waiters": (waiters, 2)}
