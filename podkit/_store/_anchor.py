@@ -36,6 +36,9 @@ class Anchor:
     digest: str
 
 
+_OLDER = Anchor(boot="", epoch="", generation=0, sequence=0, digest="")
+
+
 def encode_anchor(anchor: Anchor) -> bytes:
     """The anchor as a line of `SIZE` bytes, padded, so that writing it again never changes the file's length."""
     body = b'{%b,"sequence":%d,"digest":"%b"}' % (
@@ -62,16 +65,21 @@ def decode_anchors(data: bytes) -> tuple[Anchor | None, int]:
     """The newest anchor in the first `PLACES * SIZE` bytes of a lock file, and the place where the next one goes.
 
     None for a file that has none yet: empty, or only locked so far, or its very first anchor was not finished. Then nothing was
-    ever granted, which the logs beside it must confirm. Raises `DamagedError`, and `NewerError` when another podkit wrote it.
+    ever granted, which the logs beside it must confirm. Raises `DamagedError`, also when all there is was written by an older podkit,
+    and `NewerError` when a newer one wrote it.
     """
-    newest, free, damaged = None, 0, 0
+    newest, free, damaged, older = None, 0, 0, False
     for place in range(PLACES):
         part = data[place * SIZE : (place + 1) * SIZE]
         anchor = _decode(part)
-        if anchor is None:
+        if anchor is _OLDER:
+            older = True
+        elif anchor is None:
             damaged += bool(part.strip(b"\0"))
         elif newest is None or (anchor.generation, anchor.sequence) > (newest.generation, newest.sequence):
             newest, free = anchor, next_place(place)
+    if newest is None and older:
+        raise DamagedError("it was written by an older podkit, and says too little", 1, 0)
     if newest is None and damaged == PLACES:
         raise DamagedError("both places of the anchor are damaged", 1, 0)
     return newest, free
@@ -85,12 +93,14 @@ def _head(fmt: int, boot: str, epoch: str, generation: int) -> bytes:
 
 @functools.lru_cache(maxsize=8)  # of the two places one is as it was
 def _decode(data: bytes) -> Anchor | None:
-    """An anchor; None for bytes that were never written, or are not what was written."""
+    """An anchor; None for bytes that were never written, or are not what was written; `_OLDER` for one of an older podkit."""
     check, _, body = data.rstrip(b" \n").partition(b" ")
     if len(data) < SIZE or check != _check(body):
         return None
     fields: dict[str, Any] = json.loads(body)
     fmt = fields.pop("format")
+    if type(fmt) is int and 0 < fmt < FORMAT:
+        return _OLDER
     if fmt != FORMAT:
         raise NewerError(f"it was written by another podkit (format {fmt})", 1, 0)
     return Anchor(**fields)

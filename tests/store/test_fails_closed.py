@@ -172,6 +172,19 @@ async def test_a_newer_registry_is_left_alone_even_when_nobody_holds_anything(di
     assert logs() == ["log.1"]
 
 
+@pytest.mark.proves("I8")
+async def test_what_an_older_podkit_left_is_put_aside_once_nobody_holds_anything(directory, open_root, logs, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("podkit._store._anchor.FORMAT", 1)
+        lease = await open_root(FileRegistry(directory))
+    with pytest.raises(CorruptRegistryError, match="older podkit"):
+        await FileRegistry(directory).rows()
+    lease.release()
+    (await open_root(FileRegistry(directory), incarnation="again")).release()
+    assert [row.incarnation for row in await FileRegistry(directory).rows()] == ["again"]
+    assert any("damaged" in name for name in logs())
+
+
 async def test_a_later_log_that_was_in_use_is_not_taken_for_litter(directory, files, open_root, logs):
     lease = await open_root(FileRegistry(directory))
     shutil.copy(files(".registry", "log.1"), files(".registry", "log.2"))
