@@ -65,8 +65,8 @@ def decode_anchors(data: bytes) -> tuple[Anchor | None, int]:
     """The newest anchor in the first `PLACES * SIZE` bytes of a lock file, and the place where the next one goes.
 
     None for a file that has none yet: empty, or only locked so far, or its very first anchor was not finished. Then nothing was
-    ever granted, which the logs beside it must confirm. Raises `DamagedError`, also when all there is was written by an older podkit,
-    and `NewerError` when a newer one wrote it.
+    ever granted, which the logs beside it must confirm. Raises `DamagedError`, also when all there is was written by an older
+    podkit, and `NewerError` when a newer one wrote it.
     """
     newest, free, damaged, older = None, 0, 0, False
     for place in range(PLACES):
