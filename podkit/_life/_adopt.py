@@ -142,7 +142,7 @@ async def house_of(
         limits=document.limits,
         level=document.confinement,
         address=document.address,
-        upward=Upward(document.parent_address, credential, transport, alive=lambda: registry.held(_parent_key(document))),
+        upward=Upward(document.parent_address, credential, transport, alive=lambda: _parent_lives(document, registry)),
         parent_instance=document.parent_instance,
         wards=wards or Wards(),
     )
@@ -154,6 +154,11 @@ async def house_of(
         own_program=own is not None,
         own_wards=wards is None,
     )
+
+
+async def _parent_lives(document: Document, registry: Registry) -> bool:
+    """A lease that is missing says nothing; once it was forgotten, its row is gone as well."""
+    return document.parent_incarnation in await registry.rows() and await registry.held(_parent_key(document))
 
 
 def _parent_key(document: Document) -> str:
