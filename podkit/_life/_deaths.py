@@ -15,6 +15,8 @@ from podkit.errors import MethodRejectedError, PodkitError, RegistryError, StopF
 from podkit.logic import decide_free, from_other
 from podkit.protocol import ErrorCode, PodErrored
 
+from ._scratch import clear_scratch
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -158,6 +160,7 @@ async def take_back(pod: Pod, row: Allocation) -> None:
         await pod.authority.transact(lambda table: decide_free(table, incarnation=row.incarnation, author=pod.incarnation))
         await pod.authority.registry.forget(row.key)
     pod.place.clear(row.name)
+    await clear_scratch(pod.authority.registry, row.incarnation)
 
 
 async def insist_on_taking_back(pod: Pod, row: Allocation) -> None:

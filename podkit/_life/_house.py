@@ -131,8 +131,8 @@ class House:
         pod = self.pod
         try:
             with trio.move_on_after(_RELEASE_SECONDS, shield=True):
-                await self._listener.aclose()
                 pod.authority.end()
+                await self._listener.aclose()
                 await self._end_programs()
                 self._clear()
                 ended = pod.authority.table.get(pod.incarnation) is None

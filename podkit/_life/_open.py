@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from podkit._os import Wards, join, new_incarnation, new_tree, now, own_process
+from podkit._os import Wards, new_incarnation, new_tree, now, own_process
 from podkit.confinement import choose, settle_targets
 from podkit.errors import ConfinementError, RegistryError
 from podkit.logic import Limits, decide_adopt, decide_free, decide_root
@@ -20,7 +20,7 @@ from ._authority import Authority
 from ._house import House
 from ._place import Place
 from ._pod import Pod, Setting
-from ._scratch import BASE, remove_scratch
+from ._scratch import clear_scratch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -210,8 +210,7 @@ async def sweep(registry: Registry, author: str) -> None:
     for row in await registry.sweep(author):
         place = Place(row.run_dir, own=row.run_dir is not None and row.run_dir.endswith("/" + row.tree))
         place.clear(row.name)
-        if registry.directory is not None:
-            await remove_scratch(join(registry.directory, BASE), row.incarnation)
+        await clear_scratch(registry, row.incarnation)
         if row.parent is None:
             place.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -27,9 +29,10 @@ from podkit.confinement import (
     kernel_form,
     read_set,
 )
-from podkit.errors import ConfinementError, DuplicatePodError, InvalidArgumentError, StopFailedError, shown
+from podkit.errors import ConfinementError, InvalidArgumentError, PodkitError, StopFailedError
 from podkit.protocol import Permission
 
+from ._job import RunningJob
 from ._plan_programs import Kept, Request
 
 if TYPE_CHECKING:
@@ -42,12 +45,13 @@ if TYPE_CHECKING:
     from ._authority import Authority
     from ._scratch import Scratch
 
+_log = logging.getLogger("podkit.programs")
 _CHUNK = 65536
 _OF_THE_DISK = ("rule", "mount", "pin")  # steps that fail when the disk changed since it was looked at
 _TRIES = 3
+_PATIENCE = (1.0, 9.0)  # seconds for a tree to end; between them a ward that was stopped is told to go on
 _FRESH = 2.0  # seconds for which it is believed which sensitive names there are
 _LAST_WORDS = 1.0  # seconds that a pipe has to be read to its end when nobody is left to write into it
-_JOB_OUTPUT = 64 * 1024
 NOT_CONFINED = KernelForm(())
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where the C library makes shared memory; each program tree gets one of its own
 
@@ -65,7 +69,6 @@ class Programs:
     start: Callable[..., None]
     lease: Lease | None = None
     jobs: dict[str, RunningJob] = attrs.field(factory=dict)
-    _outlived: set[Ward] = attrs.field(factory=set)
     _seen: tuple[Scope, float, tuple[str, ...]] | None = None
 
     async def run(self, request: Request) -> Completed:
@@ -78,9 +81,6 @@ class Programs:
             out, err = Kept(), Kept()
             late, left = await _talk(ward, request, {ward.stdout: out, ward.stderr: err})
             status = await ward.wait()
-            if left:
-                self._outlived.add(ward)
-                self.start(self._outlive, ward)
         if left:
             raise StopFailedError(request.argv[0], tuple(f"{name} (process {pid})" for pid, name in left))
         return attrs.evolve(
@@ -101,7 +101,8 @@ class Programs:
     async def aclose(self) -> None:
         """End the jobs, and let the nanny let go of our lease once nobody is left that runs for us."""
         for job in tuple(self.jobs.values()):
-            await job.stop()
+            with contextlib.suppress(PodkitError, OSError):  # that is for who asks the job
+                await job.stop()
         await self.wards.drop(self.key)
         await self.scratch.remove()
 
@@ -117,8 +118,7 @@ class Programs:
             try:
                 yield ward, form, facts
             finally:
-                if ward not in self._outlived:
-                    await ward.aclose()
+                await self._close(ward, request.what)
 
     async def _open(self, request: Request, facts: WardFacts) -> tuple[Ward, KernelForm]:
         """Open the ward. When the disk changed while it was looked at, look again."""
@@ -206,18 +206,28 @@ class Programs:
             shortfalls=tuple(map(str, form.shortfalls)),
         )
 
-    async def _outlive(self, ward: Ward) -> None:
-        """Somebody could not be ended: as long as they run, nothing that they may write is lent."""
-        async with self.authority.gate.shared(f"what is left of process {ward.pid}"):
+    async def _close(self, ward: Ward, what: str) -> None:
+        """End all of it. Who cannot be ended keeps its place in the gate: as long as they run, nothing they may write is lent."""
+        with trio.CancelScope(shield=True):
+            if await _is_over(ward):
+                await ward.aclose()
+            else:
+                self.start(self._outlive, ward, self.authority.gate.stay(f"what is left of {what}"))
+
+    async def _outlive(self, ward: Ward, leave: Callable[[], None]) -> None:
+        try:
             await ward.gone()
-        self._outlived.discard(ward)
+        except ConfinementError as error:  # nobody can tell any more: the place is kept until the pod ends
+            _log.error("%s", error)
+            return
+        leave()
         await ward.aclose()
 
     # Jobs.
 
     async def _begin(self, name: str, request: Request) -> Completed:
         if name in self.jobs:
-            raise DuplicatePodError(name)
+            raise InvalidArgumentError(f"there is a job `{name}` already: stop it, or choose another name")
         job = self.jobs[name] = RunningJob(name, request.argv)
         try:
             self.start(self._live, job, request)
@@ -234,7 +244,7 @@ class Programs:
                 async with self._ward(request) as (ward, form, facts):
                     begun = self._begun(request, form, facts)
                     job.start(begun)
-                    late, left = await _talk(ward, request, {ward.stdout: job.kept, ward.stderr: job.kept}, ask=job.ask)
+                    late, _ = await _talk(ward, request, {ward.stdout: job.kept, ward.stderr: job.kept}, ask=job.ask)
                     status = await ward.wait()
                     job.end(
                         attrs.evolve(
@@ -246,74 +256,11 @@ class Programs:
                             seconds=trio.current_time() - began,
                         )
                     )
-                    if left:
-                        await ward.gone()
         except Exception as error:  # noqa: BLE001 - told to who begins the job, or waits for it
             job.fail(error)
         finally:
             job.over()
             self.jobs.pop(job.name, None)
-
-
-class RunningJob(ports.Job):
-    """See `podkit.abc.Job`."""
-
-    def __init__(self, name: str, argv: tuple[str, ...]) -> None:
-        self.name, self.argv = name, argv
-        self.kept = Kept(_JOB_OUTPUT)
-        self.scope = trio.CancelScope()
-        self.ask = trio.Event()
-        self._begun, self._over = trio.Event(), trio.Event()
-        self._result: Completed | None = None
-        self._error: Exception | None = None
-
-    def __repr__(self) -> str:
-        return f"<Job {self.name} {shown(self.argv[0], 80)} {'running' if self.running else 'over'}>"
-
-    @property
-    def running(self) -> bool:
-        return not self._over.is_set()
-
-    def output(self) -> bytes:
-        return self.kept.bytes()
-
-    async def wait(self) -> Completed:
-        await self._over.wait()
-        return self._answer()
-
-    async def stop(self) -> Completed:
-        self.ask.set()
-        if not self._begun.is_set():
-            self.scope.cancel()
-        await self._over.wait()
-        return self._answer()
-
-    # What `Programs` says of it.
-
-    async def begun(self) -> Completed:
-        await self._begun.wait()
-        return self._answer()
-
-    def start(self, result: Completed) -> None:
-        self._result = result
-        self._begun.set()
-
-    def end(self, result: Completed) -> None:
-        self._result = result
-
-    def fail(self, error: Exception) -> None:
-        self._error = error
-
-    def over(self) -> None:
-        self._begun.set()
-        self._over.set()
-
-    def _answer(self) -> Completed:
-        if self._error is not None:
-            raise self._error
-        if self._result is None:  # it was stopped before it began
-            return ports.Completed(argv=self.argv, status=None)
-        return self._result
 
 
 async def _talk(
@@ -337,6 +284,19 @@ async def _talk(
         # Whoever could write is gone; what is still in the pipes is read at once.
         nursery.cancel_scope.deadline = trio.current_time() + _LAST_WORDS
     return limit.cancelled_caught, left
+
+
+async def _is_over(ward: Ward) -> bool:
+    """End it and wait a while; whether nobody is left of it, as far as anybody can tell."""
+    ward.end()
+    for patience in _PATIENCE:
+        with trio.move_on_after(patience):
+            try:
+                return not await ward.ended()
+            except ConfinementError:
+                return False
+        ward.wake()
+    return False
 
 
 async def _over_or_asked(ward: Ward, ask: trio.Event | None) -> None:

@@ -6,12 +6,16 @@ import contextlib
 import logging
 import os
 import tempfile
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from podkit._os import Root, join, make_private_dir, remove_tree
 from podkit.errors import PathRefusedError
+
+if TYPE_CHECKING:
+    from podkit.abc import Registry
 
 _log = logging.getLogger("podkit.scratch")
 BASE = ".scratch"
@@ -43,16 +47,28 @@ class Scratch:
         """Make it, and return where HOME and TMPDIR are. Raises `PathRefusedError` when somebody else has the place, `OSError`."""
         home, tmp = join(self.path, "home"), join(self.path, "tmp")
         if not self.made:
-            for directory in (self.base, self.path, home, tmp):
-                make_private_dir(directory)
+            try:
+                self._make(home, tmp)
+            except FileNotFoundError:  # the last pod before us took the base away just now
+                self._make(home, tmp)
             self.made = True
         return home, tmp
+
+    def _make(self, home: str, tmp: str) -> None:
+        for directory in (self.base, self.path, home, tmp):
+            make_private_dir(directory)
 
     async def remove(self) -> None:
         """Remove it with everything in it; what cannot be removed is left for the next sweep."""
         if self.made:
             self.made = False
             await remove_scratch(self.base, self.incarnation)
+
+
+async def clear_scratch(registry: Registry, incarnation: str) -> None:
+    """Remove what a pod that died left there."""
+    if registry.directory is not None:
+        await remove_scratch(join(registry.directory, BASE), incarnation)
 
 
 async def remove_scratch(base: str, incarnation: str) -> None:

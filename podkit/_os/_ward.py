@@ -113,7 +113,7 @@ class Ward:
             with trio.move_on_after(_STOPPED):
                 await self._quietly_ended()
             if self._call is not None and not self._silent and "ended" not in self._said:
-                self._wake()
+                self.wake()
                 with trio.move_on_after(_PATIENCE - _STOPPED):
                     await self._quietly_ended()
             for stream in (self.stdin, self.stdout, self.stderr):
@@ -197,7 +197,7 @@ class Ward:
             call.close()
             self._silent = True
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """A ward that was stopped cannot end anything: let it go on."""
         pid = self._said.get("ward", 0)
         state = process_state(pid) if pid else None

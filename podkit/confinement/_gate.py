@@ -17,7 +17,7 @@ import trio
 from podkit.errors import ScopeError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 @attrs.define(eq=False)
@@ -72,6 +72,17 @@ class Gate:
             raise ScopeError(f"{what} was asked for in the middle of what it has to wait for: {shown(inside, 200)}")
         async with self._pass(_Pass(what, alone=True), nested=False):
             yield
+
+    def stay(self, what: str) -> Callable[[], None]:
+        """From inside: be inside on, whoever waits to be alone, until the answer is called. For what outlives its call."""
+        one = _Pass(what, alone=False)
+        self._inside[one] = None
+
+        def leave() -> None:
+            if one in self._inside:
+                self._leave(one)
+
+        return leave
 
     @asynccontextmanager
     async def _pass(self, one: _Pass, *, nested: bool) -> AsyncIterator[None]:

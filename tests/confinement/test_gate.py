@@ -210,6 +210,22 @@ async def test_being_inside_is_not_inherited_from_a_parent_that_entered_later():
     assert sorted(order) == ["alone", "shared"]
 
 
+async def test_who_stays_is_inside_after_the_visit_and_before_one_who_waits_to_be_alone(house):
+    async with house.gate.shared("the call"):
+        await house.enter("alone", alone=True)
+        leave = house.gate.stay("what outlives it")
+    await wait_all_tasks_blocked()
+    assert (house.order, house.gate.busy) == ([], ("what outlives it",))
+
+    leave()
+    await wait_all_tasks_blocked()
+    assert house.order == ["alone"]
+
+    leave()  # once more takes nobody else's place
+    assert house.gate.busy == ("alone",)
+    await house.go("alone")
+
+
 async def test_two_gates_know_nothing_of_each_other():
     one, other = Gate(), Gate()
     async with one.shared("x"), other.alone():

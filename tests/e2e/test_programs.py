@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 import podkit
 from podkit.confinement import Level, available
@@ -124,7 +125,7 @@ async def test_a_job_goes_on_and_a_birth_that_it_blocks_names_it(place):
             with pytest.raises(NeverReadyError) as caught:
                 await root.spawn("kid", scope=part, launcher=place.launcher(), ready_timeout=0.2)
             assert caught.value.blocked_by == "job `server`"
-            with pytest.raises(podkit.DuplicatePodError):
+            with pytest.raises(InvalidArgumentError, match="a job `server` already"):
                 await root.run_process(["/bin/true"], job="server")
             await root.run_process(until("began"))
             done = await job.stop()
@@ -365,3 +366,45 @@ async def test_a_child_runs_programs_within_its_own_part(place):
             assert not Path(place.work, "b").exists() or root.confinement == "advisory"
             await child.stop()
         assert place.left() == []
+
+
+@pytest.mark.proves("I34")
+async def test_a_child_that_is_killed_leaves_nothing_of_its_programs_homes(place):
+    with trio.fail_after(30):
+        async with place.open_root(ScriptedWorker()) as root:
+            child = await root.spawn("kid", scope=place.part("a"), launcher=place.launcher())
+            assert "left" in (await child.ask("sh echo a > $HOME/a; ls $HOME; echo left")).text
+            os.kill(child.process.pid, signal.SIGKILL)
+            await child.gone.wait()
+            assert not [name for name in place.left() if "scratch" in name]
+
+
+@pytest.mark.proves("I3", "K60")
+async def test_who_cannot_be_ended_keeps_its_place_before_a_birth_that_waits(place, monkeypatch):
+    import podkit._life._programs as room
+
+    over = trio.Event()
+    monkeypatch.setattr("podkit._os._ward.Ward.gone", lambda ward: over.wait())
+
+    async def never(ward):
+        return False
+
+    with trio.fail_after(30):
+        async with place.open_root(ScriptedWorker()) as root, trio.open_nursery() as nursery:
+            with monkeypatch.context() as patch:
+                patch.setattr(room, "_is_over", never)
+                nursery.start_soon(root.run_process, sh("touch began; until [ -e go ]; do sleep 0.01; done"))
+                await root.run_process(["/bin/sleep", "0.01"])
+            born = trio.Event()
+
+            async def bear():
+                await root.spawn("kid", scope=place.part("a"), launcher=place.launcher())
+                born.set()
+
+            nursery.start_soon(bear)
+            Path(place.work, "go").touch()
+            await trio.testing.wait_all_tasks_blocked(0.3)
+            assert not born.is_set()
+            assert any("what is left of" in what for what in root.authority.gate.busy)
+            over.set()
+            await born.wait()
