@@ -171,6 +171,7 @@ class Ground:
         if shutil.which("tmux") is None:
             return None
         clean = {name: value for name, value in os.environ.items() if name not in ("TMUX", "TMUX_PANE")}
+        clean["SHELL"] = "/bin/sh"  # else tmux takes the user's own, and that of `nobody` refuses to run anything
         tmux = ["tmux", "-S", self.path("s/tmux.sock"), "-f", "/dev/null"]
         subprocess.run([*tmux, "new-session", "-d", "-s", "victim", "cat"], check=True, env=clean, timeout=20, close_fds=True)
         shown = subprocess.run([*tmux, "display-message", "-p", "#{pid}"], check=True, env=clean, timeout=20, capture_output=True)
