@@ -78,4 +78,5 @@ from podkit.errors import ToolError as ToolError
 from podkit.errors import TransportError as TransportError
 from podkit.errors import UnknownPodError as UnknownPodError
 from podkit.errors import UnknownSchemeError as UnknownSchemeError
+from podkit.errors import UnknownSessionError as UnknownSessionError
 from podkit.errors import WriteConflictError as WriteConflictError

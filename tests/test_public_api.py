@@ -20,8 +20,8 @@ PROMISED = {
         AccessDeniedError PathRefusedError RegistryError DuplicatePodError UnknownPodError WriteConflictError StaleIncarnationError
         AdoptionRefusedError CorruptRegistryError RegistryBusyError TransportError UnknownSchemeError PodUnreachableError
         AuthenticationError MethodRejectedError SpawnError LaunchFailedError NeverReadyError LimitExceededError NotBornError
-        DeliveryError StopFailedError SessionError CorruptLogError SessionBusyError ConfinementError ModelError ToolError
-        InvalidArgumentError ExecutionFailedError""",
+        DeliveryError StopFailedError SessionError CorruptLogError SessionBusyError UnknownSessionError ConfinementError ModelError
+        ToolError InvalidArgumentError ExecutionFailedError""",
     "podkit.protocol": """
         decode_method encode_method decode_event encode_event read_method read_event MethodFrame EventFrame LineDecoder
         Permission ScopeRule ErrorCode RunResult Status InvokeKind Role Hello Run Notify Cancel Pause Resume ShutdownMethod

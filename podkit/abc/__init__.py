@@ -26,6 +26,9 @@ from ._pod import StopReport as StopReport
 from ._programs import Completed as Completed
 from ._programs import Job as Job
 from ._registry import Registry as Registry
+from ._session import Durability as Durability
+from ._session import Session as Session
+from ._session import SessionStore as SessionStore
 from ._tool import Tool as Tool
 from ._tool import ToolContext as ToolContext
 from ._tool import ToolOutput as ToolOutput

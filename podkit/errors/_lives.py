@@ -122,6 +122,16 @@ class SessionBusyError(SessionError):
 
 
 @error
+class UnknownSessionError(SessionError):
+    """No session is kept under this name."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"no session of a pod {shown(self.name)} is kept here"
+
+
+@error
 class ConfinementError(PodkitError):
     """The level of confinement asked for is not to be had here. `step` names the step that failed, when it was one."""
 
