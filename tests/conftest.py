@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def nobodys_registry():
     else:
         os.environ["XDG_RUNTIME_DIR"] = before
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard_interrupts():
+    """Programs under test hear SIGINT, also when the tests run in the background, where a shell makes all it starts ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
