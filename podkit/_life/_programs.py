@@ -34,9 +34,10 @@ from podkit.protocol import Permission
 
 from ._job import RunningJob
 from ._plan_programs import Kept, Request
+from ._talk import is_over, talk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable
 
     from podkit._os import Ward, WardFacts, Wards
     from podkit.abc import Completed, Lease
@@ -46,12 +47,9 @@ if TYPE_CHECKING:
     from ._scratch import Scratch
 
 _log = logging.getLogger("podkit.programs")
-_CHUNK = 65536
 _OF_THE_DISK = ("rule", "mount", "pin")  # steps that fail when the disk changed since it was looked at
 _TRIES = 3
-_PATIENCE = (1.0, 9.0)  # seconds for a tree to end; between them a ward that was stopped is told to go on
 _FRESH = 2.0  # seconds for which it is believed which sensitive names there are
-_LAST_WORDS = 1.0  # seconds that a pipe has to be read to its end when nobody is left to write into it
 NOT_CONFINED = KernelForm(())
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where the C library makes shared memory; each program tree gets one of its own
 
@@ -79,7 +77,7 @@ class Programs:
         began = trio.current_time()
         async with self._ward(request) as (ward, form, facts):
             out, err = Kept(), Kept()
-            late, left = await _talk(ward, request, {ward.stdout: out, ward.stderr: err})
+            late, left = await talk(ward, request, {ward.stdout: out, ward.stderr: err})
             status = await ward.wait()
         if left:
             raise StopFailedError(request.argv[0], tuple(f"{name} (process {pid})" for pid, name in left))
@@ -209,7 +207,7 @@ class Programs:
     async def _close(self, ward: Ward, what: str) -> None:
         """End all of it. Who cannot be ended keeps its place in the gate: as long as they run, nothing they may write is lent."""
         with trio.CancelScope(shield=True):
-            if await _is_over(ward):
+            if await is_over(ward):
                 await ward.aclose()
             else:
                 self.start(self._outlive, ward, self.authority.gate.stay(f"what is left of {what}"))
@@ -244,7 +242,7 @@ class Programs:
                 async with self._ward(request) as (ward, form, facts):
                     begun = self._begun(request, form, facts)
                     job.start(begun)
-                    late, _ = await _talk(ward, request, {ward.stdout: job.kept, ward.stderr: job.kept}, ask=job.ask)
+                    late, _ = await talk(ward, request, {ward.stdout: job.kept, ward.stderr: job.kept}, ask=job.ask)
                     status = await ward.wait()
                     job.end(
                         attrs.evolve(
@@ -261,69 +259,3 @@ class Programs:
         finally:
             job.over()
             self.jobs.pop(job.name, None)
-
-
-async def _talk(
-    ward: Ward,
-    request: Request,
-    kept: Mapping[trio.abc.ReceiveStream, Kept],
-    *,
-    ask: trio.Event | None = None,
-) -> tuple[bool, tuple[tuple[int, str], ...]]:
-    """Feed it and listen to it until it ends, its time is up or `ask` is set; then end all of it. Answers whether its time was
-    up, and who could not be ended."""
-    async with trio.open_nursery() as nursery:
-        for stream, into in kept.items():
-            nursery.start_soon(_listen, stream, into)
-        if ward.stdin is not None:
-            nursery.start_soon(_feed, ward.stdin, request.input or b"")
-        with trio.move_on_after(float("inf") if request.timeout is None else request.timeout) as limit:
-            await _over_or_asked(ward, ask)
-        ward.end()
-        left = await ward.ended()
-        # Whoever could write is gone; what is still in the pipes is read at once.
-        nursery.cancel_scope.deadline = trio.current_time() + _LAST_WORDS
-    return limit.cancelled_caught, left
-
-
-async def _is_over(ward: Ward) -> bool:
-    """End it and wait a while; whether nobody is left of it, as far as anybody can tell."""
-    ward.end()
-    for patience in _PATIENCE:
-        with trio.move_on_after(patience):
-            try:
-                return not await ward.ended()
-            except ConfinementError:
-                return False
-        ward.wake()
-    return False
-
-
-async def _over_or_asked(ward: Ward, ask: trio.Event | None) -> None:
-    if ask is None:
-        await ward.wait()
-        return
-    async with trio.open_nursery() as nursery:
-
-        async def asked() -> None:
-            await ask.wait()
-            nursery.cancel_scope.cancel()
-
-        nursery.start_soon(asked)
-        await ward.wait()
-        nursery.cancel_scope.cancel()
-
-
-async def _listen(stream: trio.abc.ReceiveStream, into: Kept) -> None:
-    while data := await stream.receive_some(_CHUNK):
-        into.add(data)
-
-
-async def _feed(stream: trio.abc.SendStream, data: bytes) -> None:
-    try:
-        await stream.send_all(data)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        await trio.lowlevel.checkpoint()  # it does not want to hear more
-    finally:
-        with trio.CancelScope(shield=True):
-            await stream.aclose()

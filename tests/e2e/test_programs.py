@@ -392,7 +392,7 @@ async def test_who_cannot_be_ended_keeps_its_place_before_a_birth_that_waits(pla
     with trio.fail_after(30):
         async with place.open_root(ScriptedWorker()) as root, trio.open_nursery() as nursery:
             with monkeypatch.context() as patch:
-                patch.setattr(room, "_is_over", never)
+                patch.setattr(room, "is_over", never)
                 nursery.start_soon(root.run_process, sh("touch began; until [ -e go ]; do sleep 0.01; done"))
                 await root.run_process(["/bin/sleep", "0.01"])
             born = trio.Event()
