@@ -111,5 +111,5 @@ def test_the_readme_has_exactly_two_commands():
     shell = [match["body"] for match in BLOCK.finditer((ROOT / "README.md").read_text()) if match["language"] == "sh"]
     assert "".join(shell).splitlines() == [
         "pip install -e . && python docs/examples/codemap.py",
-        "pip install -e '.[dev]' && pytest",
+        "pip install -e '.[dev]' && pytest -n auto --dist loadfile",
     ]
