@@ -148,16 +148,15 @@ def _added(transcript: Transcript, run: TranscriptRun) -> Transcript:
 def _fitted(transcript: Transcript, runs: tuple[TranscriptRun, ...]) -> Transcript:
     """With these runs, as far as they fit."""
     surplus = max(0, len(runs) - transcript.limits.runs)
-    runs = runs[surplus:]
-    extra = sum(len(run.items) for run in runs) - transcript.limits.items
+    kept = list(runs[surplus:])
+    extra = sum([len(run.items) for run in kept]) - transcript.limits.items
     at = 0
     while extra > 0:
-        run = runs[at]
-        gone = min(extra, len(run.items))
-        thinner = attrs.evolve(run, items=run.items[gone:], omitted=run.omitted + gone)
-        runs = (*runs[:at], thinner, *runs[at + 1 :])
+        run = kept[at]
+        if gone := min(extra, len(run.items)):
+            kept[at] = attrs.evolve(run, items=run.items[gone:], omitted=run.omitted + gone)
         extra, at = extra - gone, at + 1
-    return attrs.evolve(transcript, runs=runs, omitted=transcript.omitted + surplus)
+    return attrs.evolve(transcript, runs=tuple(kept), omitted=transcript.omitted + surplus)
 
 
 def _streaming(transcript: Transcript, number: int | None) -> tuple[StreamingItem, ...]:
