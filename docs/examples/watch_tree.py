@@ -97,7 +97,7 @@ def draw_tree(seats: Sequence[Seat], *, width: int, chosen: str | None = None) -
     made: list[Line] = []
     for seat, stem, below in _walk(seats):
         mark = ">" if seat.key == chosen else " "
-        head = f"{mark}{padded(stem + seat.name, 20)} {padded(status(seat), 12)} {life(seat)}"
+        head = f"{mark}{padded(stem + seat.name, 20)} {padded(status(seat), 15)} {life(seat)}"
         said = last_said(seat.transcript)
         made.append(Line(fit(f"{head}{said}", width), _style(seat)))
         made.append(Line(fit(f" {padded(below, 20)} {authority(seat)}", width), "dim"))
@@ -130,7 +130,7 @@ def status(seat: Seat) -> str:
         return "left"
     said = "attaching" if known.status is None else known.status.value
     held = f", {known.held} held" if known.held else ""
-    return f"{said}{held}" if known.complete or known.status is None else f"{said} (behind)"
+    return f"{said}{held}" if known.complete or known.status is None else f"{said}, behind"
 
 
 def life(seat: Seat) -> str:
