@@ -172,6 +172,8 @@ def _targets(summary: str) -> dict[str, list[str]]:
 
 
 def _style(seat: Seat) -> str:
+    if seat.state == "starting":
+        return "dim"
     if seat.state or seat.link or seat.transcript.over:
         return "bad"
     run = seat.transcript.runs[-1] if seat.transcript.runs else None
