@@ -20,13 +20,17 @@ def _count(_limits: TranscriptLimits, field: attrs.Attribute[int], value: object
 
 @attrs.frozen(kw_only=True)
 class TranscriptLimits:
-    """How much of a transcript is kept: the last `runs`, the last `items` of all of them together, the last `alerts`, and of
-    each text its last `text` characters. Raises `TypeError` and `ValueError` for what is not a whole number from 1."""
+    """How much of a transcript is kept: the last `runs`, the last `items` of all of them together, the last `alerts`, of each text
+    its last `text` characters, and of what a run streams at the same time the last `streaming`.
+
+    Raises `TypeError` and `ValueError` for what is not a whole number from 1.
+    """
 
     runs: int = attrs.field(default=100, validator=_count)
     items: int = attrs.field(default=1000, validator=_count)
     text: int = attrs.field(default=32 * 1024, validator=_count)
     alerts: int = attrs.field(default=100, validator=_count)
+    streaming: int = attrs.field(default=64, validator=_count)
 
 
 # What a run is made of. Of every text the last is kept; `omitted` says how many characters came before what is here.

@@ -48,7 +48,7 @@ def uncommitted(transcript: Transcript, number: int | None, item: StreamingItem)
     """What was streamed so far of an item, instead of what was known of it."""
 
     def place(run: TranscriptRun) -> TranscriptRun:
-        return attrs.evolve(run, streaming=(*_without(run.streaming, item), item)[-transcript.limits.items :])
+        return attrs.evolve(run, streaming=(*_without(run.streaming, item), item)[-transcript.limits.streaming :])
 
     return change(transcript, number, place)
 

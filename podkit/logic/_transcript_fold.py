@@ -53,8 +53,9 @@ def fold_transcript(transcript: Transcript, event: Event) -> Transcript:
     """The transcript after one more event of a pod's stream: what `async for event in client` yields, from the first on.
 
     A `Snapshot` replaces all that it speaks of, so a snapshot taken at any moment and the events after it give the same
-    transcript as all events from the beginning; only alerts are not in a snapshot: those that were heard stay. Events and
-    entries of unknown kinds, damaged entries, and events that no transcript shows change nothing. Never raises.
+    transcript as all events from the beginning (as long as no run streams more at once than is kept); only alerts are not in a
+    snapshot: those that were heard stay. Events and entries of unknown kinds, damaged entries, and events that no transcript
+    shows change nothing. Never raises.
     """
     match event:
         case Snapshot():

@@ -313,7 +313,7 @@ def test_only_the_last_runs_items_and_alerts_are_kept_and_it_is_said_how_much_ca
 
 @pytest.mark.proves("I35")
 def test_of_a_long_text_the_last_is_kept_and_it_is_said_how_much_came_before():
-    limits = TranscriptLimits(text=4, items=2)
+    limits = TranscriptLimits(text=4, streaming=2)
     events = [
         (UserMessage("hello", run=1), UserInput("ello", omitted=1)),
         (TextDone("abcdef", run=1), AssistantText("cdef", omitted=2)),
@@ -332,7 +332,7 @@ def test_of_a_long_text_the_last_is_kept_and_it_is_said_how_much_came_before():
     assert [(call.id, len(call.name)) for call in last_run(*calls, limits=limits).streaming] == [("3", 256), ("4", 256)]
 
 
-@pytest.mark.parametrize("name", ["runs", "items", "text", "alerts"])
+@pytest.mark.parametrize("name", ["runs", "items", "text", "alerts", "streaming"])
 def test_a_limit_is_a_whole_number_from_one(name):
     with pytest.raises(TypeError, match=name):
         TranscriptLimits(**{name: True})
