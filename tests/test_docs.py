@@ -16,7 +16,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "benchmarks" /
 BLOCK = re.compile(r"(?:<!-- (?P<source>[^\n]*?) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
 START, END = "# --- as in the page ---\n", "# --- until here ---"
 HELPERS = {"codemap_plan.py", "codemap_screen.py", "codemap_ground.py", "scribe.py"}  # parts of other programs
-HELPERS |= {"watch_follow.py", "watch_prompt.py", "watch_terminal.py", "watch_tree.py"}
+HELPERS |= {"watch_follow.py", "watch_news.py", "watch_prompt.py", "watch_terminal.py", "watch_tree.py"}
 SECONDS = 90
 
 

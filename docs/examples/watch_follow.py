@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import trio
-from watch_tree import Seat, news
+from watch_news import news
+from watch_tree import Seat
 
 import podkit
 from podkit.protocol import ListVisiblePods, VisiblePods

@@ -5,9 +5,10 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from watch_news import news
 from watch_prompt import Command, Typed, edit, parse
 from watch_terminal import paint
-from watch_tree import Line, Scene, Seat, clean, columns, draw, draw_transcript, draw_tree, fit, news, wrap
+from watch_tree import Line, Scene, Seat, clean, columns, draw, draw_transcript, draw_tree, fit, wrap
 
 import podkit
 from podkit.protocol import (
