@@ -32,6 +32,11 @@ from podkit.logic import Scope as Scope
 from podkit.protocol import Permission as Permission
 from podkit.protocol import ScopeRule as ScopeRule
 
+# What a front end shows of a pod.
+from podkit.logic import Transcript as Transcript
+from podkit.logic import TranscriptLimits as TranscriptLimits
+from podkit.logic import fold_transcript as fold_transcript
+
 # Drivers.
 from podkit._life import ProcessLauncher as ProcessLauncher
 from podkit._life import TaskLauncher as TaskLauncher

@@ -16,6 +16,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "benchmarks" /
 BLOCK = re.compile(r"(?:<!-- (?P<source>[^\n]*?) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
 START, END = "# --- as in the page ---\n", "# --- until here ---"
 HELPERS = {"codemap_plan.py", "codemap_screen.py", "codemap_ground.py", "scribe.py"}  # parts of other programs
+HELPERS |= {"watch_follow.py", "watch_news.py", "watch_prompt.py", "watch_terminal.py", "watch_tree.py"}
 SECONDS = 90
 
 
@@ -45,7 +46,8 @@ def away(short_dir):
 def run(away: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(away), "PYTHONPATH": str(ROOT), "TMPDIR": str(away)}
     command = [sys.executable, "-W", "error", *argv]
-    done = subprocess.run(command, cwd=away, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
+    options = {"capture_output": True, "text": True, "timeout": SECONDS}
+    done = subprocess.run(command, cwd=away, env=environment, input="", check=False, **options)
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
     return done
 
@@ -105,6 +107,10 @@ def test_every_page_can_be_reached_from_the_index():
 
 def test_the_generated_reference_is_up_to_date(away):
     run(away, str(DOCS / "reference" / "_generate_api.py"), "--check")
+
+
+def test_the_picture_of_the_front_end_is_what_it_draws(away):
+    run(away, str(DOCS / "how-to" / "_generate_watch.py"), "--check")
 
 
 def test_the_readme_has_exactly_two_commands():

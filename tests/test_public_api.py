@@ -16,6 +16,7 @@ PROMISED = {
     "podkit": """
         open_pod adopt_pod connect Scope ScopeRule Permission Limits MemoryTransport MemoryRegistry FileRegistry TaskLauncher
         ProcessLauncher inspect Completed Outcome StopReport Client Pod Child abc protocol errors
+        Transcript TranscriptLimits fold_transcript
         PodkitError ProtocolError LocalProtocolError RemoteProtocolError InvalidNameError ScopeError InvalidRuleError NotSubsetError
         AccessDeniedError PathRefusedError RegistryError DuplicatePodError UnknownPodError WriteConflictError StaleIncarnationError
         AdoptionRefusedError CorruptRegistryError RegistryBusyError TransportError UnknownSchemeError PodUnreachableError
@@ -27,7 +28,9 @@ PROMISED = {
         Permission ScopeRule ErrorCode RunResult Status InvokeKind Role Hello Run Notify Cancel Pause Resume ShutdownMethod
         Welcome Accepted Snapshot UserMessage InvokeStart TurnStart TurnEnd TextDelta TextDone ToolCallDone ToolResult Usage
         RunEnd Error StatusEvent Alert Lagged Shutdown UnknownEvent""",
-    "podkit.logic": "Scope Limits step",
+    "podkit.logic": """
+        Scope Limits step Transcript TranscriptLimits TranscriptRun fold_transcript UserInput AssistantText AssistantThinking
+        ToolUse ToolReply SystemNote OtherItem""",
     "podkit.abc": """
         Worker Run Tool ToolOutput Transport Registry Lease Launcher Process Pod Completed Job Model ModelRequest FileStat""",
     "podkit.errors": "PodkitError",
@@ -47,6 +50,7 @@ SIGNATURES = {
     "podkit:adopt_pod": "worker * transport registry= tools=",
     "podkit:connect": "address * transport subscribe= buffer=",
     "podkit:inspect": "registry",
+    "podkit:fold_transcript": "transcript event",
     "podkit:ScopeRule": "target permission * recursive=",
     "podkit:Scope": "* allow deny=",
     "podkit:Scope.explain": "path * asked=",

@@ -88,3 +88,16 @@ from ._scope import check_subset as check_subset
 from ._scope import witness as witness
 from ._table import NamedRows as NamedRows
 from ._table import Table as Table
+from ._transcript import AssistantText as AssistantText
+from ._transcript import AssistantThinking as AssistantThinking
+from ._transcript import OtherItem as OtherItem
+from ._transcript import StreamingItem as StreamingItem
+from ._transcript import SystemNote as SystemNote
+from ._transcript import ToolReply as ToolReply
+from ._transcript import ToolUse as ToolUse
+from ._transcript import Transcript as Transcript
+from ._transcript import TranscriptItem as TranscriptItem
+from ._transcript import TranscriptLimits as TranscriptLimits
+from ._transcript import TranscriptRun as TranscriptRun
+from ._transcript import UserInput as UserInput
+from ._transcript_fold import fold_transcript as fold_transcript
