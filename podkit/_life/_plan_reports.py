@@ -1,13 +1,16 @@
-"""What a child reports upwards when a run ends that its parent asked for. Pure."""
+"""What a child reports upwards when a run ends that its parent asked for, and what its parent finds out without it. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
 
-from podkit.protocol import PodErrored, PodTurnEnded, RunResult
+import attrs
+
+from podkit.protocol import PodErrored, PodTurnEnded, RunEnd, RunResult
 
 if TYPE_CHECKING:
-    from podkit.protocol import PodEvent, RunEnd
+    from podkit.protocol import PodEvent
 
 
 def report_of(name: str, incarnation: str, end: RunEnd, message: str) -> PodEvent:
@@ -18,3 +21,38 @@ def report_of(name: str, incarnation: str, end: RunEnd, message: str) -> PodEven
     if end.result is RunResult.CANCELLED:
         return PodErrored(name, "its run was cancelled", id=event_id, incarnation=incarnation)
     return PodTurnEnded(name, id=event_id, incarnation=incarnation)
+
+
+@attrs.frozen
+class Missed:
+    """The reports that should have come, and all the runs that need not be looked at again."""
+
+    reports: tuple[PodEvent, ...]
+    over: frozenset[int]
+
+
+def missed_reports(name: str, incarnation: str, entries: Iterable[Any], runs: Collection[int], *, idle: bool) -> Missed:
+    """What the log of a child (JSON values, as it sent them) says about the ends of these runs.
+
+    A pause is never reported. Of an idle child, a run that its log does not mention any more is over too: the log was compacted.
+    """
+    reports: list[PodEvent] = []
+    begun: set[int] = set()
+    over: set[int] = set()
+    for entry in entries:
+        run = entry.get("run") if isinstance(entry, dict) else None
+        if type(run) is not int or run not in runs or run in over:
+            continue
+        match entry.get("kind"):
+            case "invoke":
+                begun.add(run)
+            case "run_errored":
+                over.add(run)
+                reports.append(report_of(name, incarnation, RunEnd(RunResult.FAILED, run=run), str(entry.get("message", ""))))
+            case "run_completed":
+                over.add(run)
+                if entry.get("result") != RunResult.PAUSED:
+                    reports.append(report_of(name, incarnation, RunEnd(RunResult(str(entry.get("result"))), run=run), ""))
+    gone = sorted(set(runs) - begun - over) if idle else []
+    reports += [report_of(name, incarnation, RunEnd(RunResult.FINISHED, run=run), "") for run in gone]
+    return Missed(tuple(reports), frozenset(over.union(gone)))

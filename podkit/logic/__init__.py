@@ -92,6 +92,8 @@ from ._notices import NoticeClass as NoticeClass
 from ._notices import from_other as from_other
 from ._notices import notice_class as notice_class
 from ._notices import notice_text as notice_text
+from ._notices import one_line as one_line
+from ._rewind import rewind_targets as rewind_targets
 from ._scope import Scope as Scope
 from ._scope import check_subset as check_subset
 from ._scope import witness as witness

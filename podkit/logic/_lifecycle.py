@@ -13,9 +13,9 @@ The rules beside the table:
 7. A status is shown when it differs from the last one shown; `running` only after its run was accepted, before the run starts.
 8. A full queue refuses a notice with `limit_exceeded`; nothing that was accepted is dropped. News of a child, which nobody could
    send again, is put together with other news in one place more.
-9. A run that only children's words and news start costs each child that wanted it one of `wakes`, and every child gets one back each
-   time `Refilled` comes. A child that has none left still has its notices queued; they start a run as soon as it has one, and are seen
-   with any run before that.
+9. A run that only children's words and news start costs each child that wanted it one of `wakes`, and every child gets one back
+   each time `Refilled` comes. Of a child that has none left notices are still queued; they start a run as soon as it has one,
+   and are seen with any run before that.
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ class AskRun:
 class AskNotify:
     """A notice arrives. `notice` is its id, unique for the life of the session. Once it is accepted it is in the log.
 
-    `wake`: it may start a run. `client`: it comes from a client, so it also ends a hold; a pod event's notice does not. `child`: the
-    child whose words or news it is; how often those start a run is bounded. `news`: it says what happened to a child, and nobody
-    could send it again, so it has a place in a full queue too: `replaces` is then the notice that it was put together with (one that
-    is just being committed as seen stays).
+    `wake`: it may start a run. `client`: it comes from a client, so it also ends a hold; a pod event's notice does not. `child`:
+    the child whose words or news it is; how often those start a run is bounded. `news`: it says what happened to a child, and
+    nobody could send it again, so it has a place in a full queue too: `replaces` is then the notice that it was put together
+    with (one that is just being committed as seen stays).
     Without an `ask`, a notice that is refused is given back with `Return` instead of being answered.
     """
 

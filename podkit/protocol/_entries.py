@@ -163,7 +163,7 @@ class PausedTurnAbandonedEntry:
 class NoticeEntry:
     """A notice was accepted into the queue. `sender` says whose it is (`from` on the wire); `wake`, whether it may start a run.
 
-    `event` is what happened, when it is news of a child; with it the item that the model will see can be made from this entry alone.
+    `event` is what happened, when it is news of a child: what the model will see follows from this entry alone.
     """
 
     kind: ClassVar[str] = "notice"

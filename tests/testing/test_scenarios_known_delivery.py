@@ -9,6 +9,7 @@ import trio
 from podkit import Scope
 from podkit.errors import DeliveryError, PodkitError, RegistryBusyError, StopFailedError
 from podkit.protocol import (
+    Accepted,
     BirthCredential,
     Hello,
     InvokeKind,
@@ -286,10 +287,11 @@ async def a_child_finishes_while_its_parent_is_idle(world):
 
 
 def broken_what_children_report_does_not_wake(monkeypatch):
-    def hint(self, event, body, sender, *, wake):
-        self._keep(self._notices.event(event, body, sender, wake=wake))
+    def news(self, ask, child, event, body, *, wake, gone=False):
+        self._notices.keep(self._notices.news(child, event, body, wake=wake))
+        ask.answer(Accepted())
 
-    monkeypatch.setattr("podkit._life._actor.Actor.hint", hint)
+    monkeypatch.setattr("podkit._life._actor.Actor.news", news)
 
 
 @pytest.mark.proves("F49", "I26")
@@ -407,7 +409,7 @@ def broken_whoever_says_a_childs_name_is_one(monkeypatch):
     monkeypatch.setattr("podkit._life._desk.PodDesk.admits_birth", lambda self, birth: True)
     monkeypatch.setattr(
         "podkit._life._desk.PodDesk._reported",
-        lambda self, ask, event: self._pod.actor.hint(event, "news", event.pod_name, wake=True),
+        lambda self, ask, event: self._pod.actor.news(ask, event.pod_name, event, "news", wake=True),
     )
 
 
