@@ -99,6 +99,11 @@ class Actor:
         return self.life.phase.status
 
     @property
+    def performing(self) -> bool:
+        """Whether a step is being performed right now: then `life` is already what it will be after it."""
+        return self._busy
+
+    @property
     def stopping(self) -> bool:
         return self.life.phase in (Phase.STOPPING, Phase.STOPPED)
 

@@ -60,6 +60,16 @@ class PodWatch:
                 self._complain("I27", f"{pod.name} shows {type(event).__name__}, and the last thing in its log is {last}")
         self._order(event)
         self._log.read(pod.log.data)
+        self._queue()
+
+    def _queue(self) -> None:
+        """What the pod holds in its queue is what its log says is in it: nothing else, and in that order."""
+        pod, logged = self._pod, self._log.waiting
+        for where, queued in (("queue", pod.notices.queue.ids), ("table", pod.actor.life.queued)):
+            # In the middle of a step the table is ahead of what is done about it.
+            if queued != logged and not (where == "table" and pod.actor.performing):
+                said, held = ", ".join(logged) or "nothing", ", ".join(queued) or "nothing"
+                self._complain("I26", f"in the log of {pod.name} {said} waits, and in its {where} {held}")
 
     def _order(self, event: Any) -> None:
         run, pod = getattr(event, "run", None), self._pod
@@ -85,6 +95,7 @@ class PodWatch:
     def end(self) -> None:
         """The pod ended in order: nothing may be open."""
         self._log.read(self._pod.log.data)
+        self._queue()
         self._log.end()
 
 
@@ -133,6 +144,11 @@ class LogCheck:
                 if item.get("notice") is not None:
                     self._seen(item["notice"])
                 self._report(item.get("event"))
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The notices that were accepted, and neither seen nor given back, oldest first."""
+        return tuple(self._waiting)
 
     def _seen(self, notice: str) -> None:
         if self._waiting.pop(notice, self) is self:
