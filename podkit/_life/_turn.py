@@ -59,7 +59,7 @@ class _Current:
     commit: Commit
     notices: tuple[SystemItem, ...]
     origin: Origin | None = None
-    scope: trio.CancelScope | None = None
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     over: bool = False
     turn: int | None = None
     failure: tuple[ErrorCode, str] | None = None
@@ -109,8 +109,7 @@ class Turn:
                 self._announce(current)
                 self._start(self._work, current)
             case Interrupt():
-                if current.scope is not None:
-                    current.scope.cancel()
+                current.scope.cancel()  # also before its task has taken a step
                 if effect.deadline:
                     self._arm(self._cancel_grace, lambda: self._feed(Deadline(effect.run)))
             case Cut():
@@ -134,7 +133,7 @@ class Turn:
     async def _work(self, current: _Current) -> None:
         result = RunResult.FAILED
         try:
-            with trio.CancelScope() as current.scope:
+            with current.scope:
                 result = await self._call(current)
         except Exception as error:  # noqa: BLE001 - whatever a worker raises fails its run and nothing else
             current.failure = _failure(error)
