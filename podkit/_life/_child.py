@@ -99,11 +99,12 @@ class Child(Controls, ports.Child):
 
     async def snapshot(self) -> Snapshot:
         """Its log, greeting and status, as of now. Ends of runs of ours that it says, and nobody reported, become notices."""
+        asked = tuple(self.asked)
         async with self._watch() as events:
             async for event in events:
                 if isinstance(event, Snapshot):
                     self._status = event.status
-                    catch_up(self, event)
+                    catch_up(self, asked, event)
                     return event
         raise AssertionError("a subscription starts with a snapshot")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def report_of(name: str, incarnation: str, end: RunEnd, message: str) -> PodEvent:
     """A failed or cancelled run is reported as such, so that the parent never waits for a turn that will not end."""
-    event_id = f"{incarnation}.run.{end.run}"
+    event_id = report_id(incarnation, end.run)
     if end.result is RunResult.FAILED:
         return PodErrored(name, message, id=event_id, incarnation=incarnation)
     if end.result is RunResult.CANCELLED:
@@ -23,11 +23,17 @@ def report_of(name: str, incarnation: str, end: RunEnd, message: str) -> PodEven
     return PodTurnEnded(name, id=event_id, incarnation=incarnation)
 
 
+def report_id(incarnation: str, run: int | None) -> str:
+    """The id of the report of that run's end. It is the same wherever it is found out, so that it counts once."""
+    return f"{incarnation}.run.{run}"
+
+
 @attrs.frozen
 class Missed:
-    """The reports that should have come, and all the runs that need not be looked at again."""
+    """The reports that should have come and the runs they are about, and all the runs that are over."""
 
     reports: tuple[PodEvent, ...]
+    reported: frozenset[int]
     over: frozenset[int]
 
 
@@ -36,7 +42,7 @@ def missed_reports(name: str, incarnation: str, entries: Iterable[Any], runs: Co
 
     A pause is never reported. Of an idle child, a run that its log does not mention any more is over too: the log was compacted.
     """
-    reports: list[PodEvent] = []
+    reports: dict[int, PodEvent] = {}
     begun: set[int] = set()
     over: set[int] = set()
     for entry in entries:
@@ -48,11 +54,11 @@ def missed_reports(name: str, incarnation: str, entries: Iterable[Any], runs: Co
                 begun.add(run)
             case "run_errored":
                 over.add(run)
-                reports.append(report_of(name, incarnation, RunEnd(RunResult.FAILED, run=run), str(entry.get("message", ""))))
+                reports[run] = report_of(name, incarnation, RunEnd(RunResult.FAILED, run=run), str(entry.get("message", "")))
             case "run_completed":
                 over.add(run)
                 if entry.get("result") != RunResult.PAUSED:
-                    reports.append(report_of(name, incarnation, RunEnd(RunResult(str(entry.get("result"))), run=run), ""))
+                    reports[run] = report_of(name, incarnation, RunEnd(RunResult(str(entry.get("result"))), run=run), "")
     gone = sorted(set(runs) - begun - over) if idle else []
-    reports += [report_of(name, incarnation, RunEnd(RunResult.FINISHED, run=run), "") for run in gone]
-    return Missed(tuple(reports), frozenset(over.union(gone)))
+    reports |= {run: report_of(name, incarnation, RunEnd(RunResult.FINISHED, run=run), "") for run in gone}
+    return Missed(tuple(reports.values()), frozenset(reports), frozenset(over.union(gone)))

@@ -12,9 +12,11 @@ from podkit._net import Ask, Origin
 from podkit.logic import ChildState, Inform, PassUp, from_other, one_line
 from podkit.protocol import Accepted, Error, ErrorCode, PodErrored, PodEventMethod, PodShutDown, Role, Status
 
-from ._plan_reports import missed_reports
+from ._plan_reports import missed_reports, report_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from podkit.protocol import Event, PodEvent, PodScopeSubDelegated, Snapshot
 
     from ._child import Child
@@ -65,23 +67,27 @@ def _expected(pod: Pod, name: str) -> bool:
     return child is not None and child.stopping.locked()
 
 
-def catch_up(child: Child, snapshot: Snapshot) -> None:
-    """What a child's log says about runs of ours is news, when no report of it came: reports may be lost or late."""
+def catch_up(child: Child, asked: Iterable[int], snapshot: Snapshot) -> None:
+    """What a child's log says about runs of ours is news, when no report of it came: reports may be lost or late.
+
+    `asked` are those that the child had accepted before the snapshot was asked for. What cannot be kept is looked for again.
+    """
     pod = child.parent
     if pod.actor.stopping or child.gone.is_set():
         return
-    unheard = {run for run in child.asked if not pod.children.family.knows(child.incarnation, f"{child.incarnation}.run.{run}")}
     idle = snapshot.status is Status.IDLE
-    found = missed_reports(child.name, child.incarnation, snapshot.entries, unheard, idle=idle)
+    found = missed_reports(child.name, child.incarnation, snapshot.entries, set(asked) - _heard(child), idle=idle)
     for event in found.reports:
-        _told(child, event)
-    child.asked.clear()
-    child.asked.update(dict.fromkeys(sorted(unheard - found.over)))
+        ask = Ask(PodEventMethod(event), None, _speaker(child), lambda _reply: None)
+        take_report(pod, ask, event, (child.name, child.incarnation))
+    for run in (found.over - found.reported) | _heard(child):
+        child.asked.pop(run, None)
 
 
-def _told(child: Child, event: PodEvent) -> None:
-    ask = Ask(PodEventMethod(event), None, _speaker(child), lambda _reply: None)
-    take_report(child.parent, ask, event, (child.name, child.incarnation))
+def _heard(child: Child) -> set[int]:
+    """The runs of ours whose ends we know."""
+    family, incarnation = child.parent.children.family, child.incarnation
+    return {run for run in child.asked if family.knows(incarnation, report_id(incarnation, run))}
 
 
 def _speaker(child: Child) -> Origin:

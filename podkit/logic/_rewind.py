@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from podkit.errors import RemoteProtocolError
 from podkit.protocol import RewindChoice, RewindTarget, RewindTargets, UserInputEntry, entry_from_data, flatten
@@ -37,10 +37,8 @@ def _choice(
     entries: Sequence[Any], place: int, segment_id: str, turns: int, refusal: str | None, *, tools: bool
 ) -> RewindChoice | None:
     try:
-        entry = entry_from_data(entries[place])
+        entry = cast(UserInputEntry, entry_from_data(entries[place]))  # its kind says so
     except RemoteProtocolError:
-        return None
-    if not isinstance(entry, UserInputEntry):
         return None
     begun = place > 0 and _kind(entries[place - 1]) == "invoke"
     return RewindChoice(

@@ -5,6 +5,7 @@ import trio
 
 import podkit
 from podkit._life._plan_reports import missed_reports, report_of
+from podkit._life._reports import catch_up
 from podkit._life._upward import Upward
 from podkit.logic import ChildState
 from podkit.protocol import (
@@ -109,6 +110,45 @@ async def test_an_end_of_a_run_that_was_not_reported_is_found_out_when_the_child
             await trio.sleep(100)
             assert told(root) == [f"{kid.incarnation}.run.1"]
             assert [data["item"]["event"]["id"] for data in root.log.data if data["kind"] == "system_item"] == told(root)
+
+
+@pytest.mark.proves("H28")
+async def test_an_end_that_was_found_out_and_cannot_be_kept_is_found_out_again(autojump_clock, monkeypatch):
+    lose_reports(monkeypatch, PodTurnEnded)
+    with trio.fail_after(1000):
+        async with open_world() as world, world.open_pod("root", ScriptedWorker(), scope=HOME) as root:
+            kid = await root.spawn("kid", scope=KID, launcher=podkit.TaskLauncher(ScriptedWorker), task="go")
+            await trio.sleep(10)
+            append, failures = root.log.append, [1]
+
+            def fail(*entries):
+                if failures:
+                    failures.pop()
+                    raise OSError(28, "No space left on device")
+                append(*entries)
+
+            root.log.append = fail
+            await kid.snapshot()
+            assert told(root) == []
+            await kid.snapshot()
+            assert told(root) == [f"{kid.incarnation}.run.1"]
+
+
+@pytest.mark.proves("H28")
+async def test_a_run_that_began_after_a_look_was_begun_is_not_over_by_it(autojump_clock):
+    with trio.fail_after(1000):
+        async with open_world() as world, world.open_pod("root", ScriptedWorker(), scope=HOME) as root:
+            kid = await root.spawn("kid", scope=KID, launcher=podkit.TaskLauncher(lambda: ScriptedWorker(Sleep(50))))
+            before = await kid.snapshot()
+            run = await kid.run("go")
+            catch_up(kid, (), before)
+            assert (list(kid.asked), told(root)) == ([run], [])
+            await trio.sleep(100)
+            assert told(root) == [f"{kid.incarnation}.run.{run}"]
+            catch_up(kid, (run,), before)
+            assert (list(kid.asked), len(told(root))) == ([], 1)
+            await kid.stop()
+            catch_up(kid, (run,), before)
 
 
 @pytest.mark.proves("H28")
