@@ -106,8 +106,11 @@ class NoticeBox:
         self._drafts.pop(notice, None)
 
     def take(self, notices: Iterable[str], run: int, *, after: Sequence[LogEntry] = ()) -> tuple[SystemItem, ...]:
-        """Hand notices to a run: committed as seen, in one with the entries `after` which they come, and then gone from here."""
-        taken = tuple(notices)
+        """Hand notices to a run: committed as seen, in one with the entries `after` which they come, and then gone from here.
+
+        Those that are not in the queue were seen already, and are not seen again.
+        """
+        taken = tuple(notice for notice in notices if notice in self.queue.waiting)
         items = tuple(notice_item(self.queue.waiting[notice]) for notice in taken)
         self._commit([*after, *(SystemItemEntry(ts=self._log.now(), item=item, run=run) for item in items)])
         for notice in taken:

@@ -64,12 +64,17 @@ class PodWatch:
 
     def _queue(self) -> None:
         """What the pod holds in its queue is what its log says is in it: nothing else, and in that order."""
-        pod, logged = self._pod, self._log.waiting
-        for where, queued in (("queue", pod.notices.queue.ids), ("table", pod.actor.life.queued)):
-            # In the middle of a step the table is ahead of what is done about it.
-            if queued != logged and not (where == "table" and pod.actor.performing):
-                said, held = ", ".join(logged) or "nothing", ", ".join(queued) or "nothing"
-                self._complain("I26", f"in the log of {pod.name} {said} waits, and in its {where} {held}")
+        pod, life = self._pod, self._pod.actor.life
+        self._compare("queue", pod.notices.queue.ids, ())
+        if not pod.actor.performing:  # in the middle of a step the table is ahead of what is done about it
+            self._compare("table", life.queued, life.committing)
+
+    def _compare(self, where: str, held: tuple[str, ...], moving: tuple[str, ...]) -> None:
+        """Without those in `moving`, which are being committed as seen: the table has them until that is known to be done."""
+        logged, held = (tuple(notice for notice in ids if notice not in moving) for ids in (self._log.waiting, held))
+        if logged != held:
+            said, has = (", ".join(ids) or "nothing" for ids in (logged, held))
+            self._complain("I26", f"in the log of {self._pod.name} {said} waits, and in its {where} {has}")
 
     def _order(self, event: Any) -> None:
         run, pod = getattr(event, "run", None), self._pod

@@ -52,8 +52,12 @@ class Reader(podkit.abc.Worker):
         return [body for _, body in self.seen]
 
 
+def entries(pod):
+    return [entry for entry in pod.log.data if entry["kind"] != "segment_start"]
+
+
 def kinds(pod):
-    return [entry["kind"] for entry in pod.log.data]
+    return [entry["kind"] for entry in entries(pod)]
 
 
 def logged(pod):
@@ -171,7 +175,7 @@ async def test_accepted_says_which_notice_it_was_and_the_model_sees_it_under_tha
                     if isinstance(event, SystemItemEvent):
                         break
                 assert event.item.notice == reply.notice
-                assert pod.log.data[0]["id"] == reply.notice
+                assert entries(pod)[0]["id"] == reply.notice
 
 
 # Nothing is lost when something cannot be kept (F51).
@@ -186,7 +190,7 @@ async def test_a_notice_that_cannot_be_kept_is_refused_and_was_never_there(autoj
             with pytest.raises(podkit.MethodRejectedError) as caught:
                 await pod.notify("lost")
             assert caught.value.code is ErrorCode.STORAGE_FULL
-            assert (pod.log.data, pod.actor.life.queued, pod.status) == ([], (), Status.IDLE)
+            assert (entries(pod), pod.actor.life.queued, pod.status) == ([], (), Status.IDLE)
             await pod.notify("kept")
             await trio.sleep(1)
             assert worker.bodies == ["kept"]
@@ -330,7 +334,7 @@ async def test_what_only_moves_authority_is_neither_queued_nor_shown_and_wakes_n
             event = PodScopeSubDelegated("kid", "leaf", "memory://leaf", KID.allow, id="1")
             assert report(pod, event) == [Accepted()]
             await trio.sleep(100)
-            assert pod.log.data == []
+            assert entries(pod) == []
             assert "leaf" in pod.children.grandchildren
 
 
@@ -365,8 +369,8 @@ async def test_the_id_of_a_report_is_bounded_and_its_text_is_made_safe():
             (answer,) = report(pod, PodTurnEnded("kid", id="x" * 1000))
             assert answer.code is ErrorCode.INVALID_REQUEST
             report(pod, PodErrored("kid", "\x1b[31m" + "y" * 100_000))
-            assert len(str(pod.log.data[0])) < 40_000
-            assert "\x1b" not in str(pod.log.data[0])
+            assert len(str(entries(pod)[0])) < 40_000
+            assert "\x1b" not in str(entries(pod)[0])
 
 
 # A full queue.
@@ -542,4 +546,4 @@ async def test_the_end_of_a_run_is_reported_to_a_parent_only_when_it_asked_for_i
                         break
             await kid.notify("a notice of ours")
             await trio.sleep(100)
-            assert root.log.data == []
+            assert entries(root) == []
