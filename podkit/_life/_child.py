@@ -37,7 +37,6 @@ class Child(Controls, ports.Child):
     gone: trio.Event
     stopping: trio.Lock
     unseen: tuple[str, ...]
-    """The notices we sent it that it never saw, by the ids that `Accepted.notice` said. Known when it took its leave."""
 
     def __init__(self, parent: Pod, row: Allocation, *, address: str, process: Process | None, instance: str) -> None:
         self.name, self.incarnation, self.address, self.scope = row.name, row.incarnation, address, row.scope
@@ -98,7 +97,7 @@ class Child(Controls, ports.Child):
         return end
 
     async def snapshot(self) -> Snapshot:
-        """Its log, greeting and status, as of now. Ends of runs of ours that it says, and nobody reported, become notices."""
+        """Its log, greeting and status, as of now. What they say of the ends of our runs, and nobody reported, becomes notices."""
         asked = tuple(self.asked)
         async with self._watch() as events:
             async for event in events:

@@ -436,6 +436,37 @@ async def two_pods_notify_each_other(world):
         assert len([event for event in events if isinstance(event, InvokeStart)]) == 1
 
 
+async def a_parent_starts_its_child_at_every_notice(world):
+    class Eager(ScriptedWorker):
+        async def work(self, run, emit):
+            await trio.sleep(0.1)
+            with contextlib.suppress(PodkitError):
+                await run.pod.children["kid"].run("and now?")
+
+    async with world.open_pod("root", Eager(), scope=ROOT) as root:
+        await root.spawn("kid", scope=KID, launcher=world.launcher(lambda: ScriptedWorker(Sleep(0.1), Say("and you?"))))
+        async with world.connect(root.address) as client:
+            await client.run("begin")
+            events = []
+            with trio.move_on_after(120):
+                async for event in client:
+                    events.append(event)  # noqa: PERF401 - what came before the time is up counts
+        runs = [event for event in events if isinstance(event, InvokeStart)]
+        news = [event.item.notice for event in events if isinstance(event, SystemItemEvent)]
+        limits = root.limits
+        assert limits.wakes < len(runs) <= 1 + limits.wakes + 120 / limits.wake_seconds, f"{len(runs)} runs"
+        assert len(news) == len(set(news)) >= len(runs) - 1
+
+
+def broken_a_child_wakes_as_often_as_it_likes(monkeypatch):
+    monkeypatch.setattr("podkit.logic.Life.may_wake", lambda self, child: True)
+
+
+@pytest.mark.proves("F55")
+def test_a_parent_that_starts_its_child_at_every_notice_is_bounded_and_loses_nothing():
+    play(a_parent_starts_its_child_at_every_notice)
+
+
 def broken_every_end_of_a_run_is_reported(monkeypatch):
     from podkit._life._plan_reports import report_of
     from podkit._life._pod import Pod
@@ -476,6 +507,9 @@ def test_two_pods_that_notify_each_other_come_to_rest():
             id="H29 heard",
         ),
         pytest.param(broken_every_end_of_a_run_is_reported, two_pods_notify_each_other, "no end", id="F55"),
+        pytest.param(
+            broken_a_child_wakes_as_often_as_it_likes, a_parent_starts_its_child_at_every_notice, "runs", id="F55 started"
+        ),
     ],
 )
 def test_with_the_bug_back_a_seed_turns_red(monkeypatch, plant, scenario, says):
