@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from podkit.errors import SessionError
 from podkit.logic import (
     Abandon,
     Answer,
@@ -32,6 +33,8 @@ from podkit.logic import (
     Life,
     NoticesSeen,
     Phase,
+    Refill,
+    Refilled,
     Return,
     Show,
     Start,
@@ -58,7 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from podkit._net import Ask, Hub
-    from podkit.logic import Effect
+    from podkit.logic import Effect, Limits
     from podkit.protocol import PodEvent
 
     from ._notices import NoticeBox
@@ -68,8 +71,7 @@ _log = logging.getLogger("podkit.actor")
 
 
 class Actor:
-    """Feeds the table and performs what it decides. `arm(seconds, then)` starts a timer, `leave()` begins the end,
-    `room` is how many notices may wait."""
+    """Feeds the table and performs what it decides. `arm(seconds, then)` starts a timer, `leave()` begins the end."""
 
     life: Life
     replies: Replies
@@ -82,9 +84,10 @@ class Actor:
         turn: Turn,
         arm: Callable[[float, Callable[[], None]], None],
         leave: Callable[[], None],
-        room: int,
+        limits: Limits,
     ) -> None:
-        self.life = Life(room=room)
+        self.life = Life(room=limits.notices, wakes=limits.wakes, notices=notices.waiting())
+        self._wake_seconds = limits.wake_seconds
         self.replies = Replies()
         self._hub, self._notices, self._turn = hub, notices, turn
         self._arm, self._leave = arm, leave
@@ -94,6 +97,11 @@ class Actor:
     @property
     def status(self) -> Status:
         return self.life.phase.status
+
+    @property
+    def performing(self) -> bool:
+        """Whether a step is being performed right now: then `life` is already what it will be after it."""
+        return self._busy
 
     @property
     def stopping(self) -> bool:
@@ -120,21 +128,20 @@ class Actor:
 
     def note(self, ask: Ask, message: str, *, wake: bool) -> None:
         """Queue what somebody told us. Accepted means that it is in the log."""
-        notice = self._notices.draft(message, ask.origin, wake=wake)
+        child = None if ask.origin.child is None else ask.origin.child[0]
+        notice = self._notices.draft(ask, message, wake=wake)
         token = self.replies.open(ask, notice=notice)
-        self.feed(AskNotify(token, notice=notice, wake=wake, client=ask.origin.child is None))
+        self.feed(AskNotify(token, notice=notice, wake=wake, client=child is None, child=child))
 
-    def hint(self, event: PodEvent, body: str, sender: str, *, wake: bool) -> None:
-        """Queue what happened to a child, in words that are safe to read, unless the pod is gone."""
-        if self.life.phase is Phase.STOPPED:
-            return
-        notice = self._notices.event(event, body, sender, wake=wake)
-        self._keep(notice)
-        self.feed(AskNotify(None, notice=notice, wake=wake, client=False))
-
-    def _keep(self, notice: str) -> None:
-        self._notices.keep(notice)
-        self._turn.queue(notice)
+    def news(self, ask: Ask, child: str, event: PodEvent, body: str, *, wake: bool, gone: bool = False) -> None:
+        """Queue what happened to a child, in words that are safe to read. `gone`: it is about its end. `ask` is answered."""
+        life, replaces = self.life, None
+        if len(life.notices) < life.room:
+            notice = self._notices.news(child, event, body, wake=wake)
+        else:
+            notice, replaces = self._notices.digest(child, event, wake=wake, gone=gone, fixed=life.committing)
+        token = self.replies.open(ask, notice=notice)
+        self.feed(AskNotify(token, notice=notice, wake=wake, client=False, child=child, news=True, replaces=replaces))
 
     def feed(self, item: Input) -> None:
         """Put an input into the inbox and work until the inbox is empty."""
@@ -144,11 +151,29 @@ class Actor:
         self._busy = True
         try:
             while self._inbox:
-                self.life, effects = step(self.life, self._inbox.popleft())
+                item = self._inbox.popleft()
+                life, effects = step(self.life, item)
+                if isinstance(item, AskNotify) and item.notice in life.queued and not self._kept(item):
+                    continue  # it is not in the log, so it never came: the step is not taken
+                self.life = life
                 for effect in effects:
                     self._contained(effect)
         finally:
             self._busy = False
+
+    def _kept(self, said: AskNotify) -> bool:
+        """Whether a notice that the table accepts is in the log. If it cannot be kept, its sender is told."""
+        try:
+            self._notices.keep(said.notice)
+        except Exception as error:  # noqa: BLE001 - logged, and told to who sent it
+            _log.exception("a notice could not be kept")
+            self._notices.drop(said.notice)
+            ask, _ = self.replies.close(said.ask) if said.ask is not None else (None, None)
+            if ask is not None:
+                full = isinstance(error, SessionError | OSError)
+                ask.answer(Error(ErrorCode.STORAGE_FULL if full else ErrorCode.INTERNAL, "the notice could not be kept"))
+            return False
+        return True
 
     def _contained(self, effect: Effect) -> None:
         """Perform one effect. What goes wrong in it must not lose the others: the table has decided on all of them."""
@@ -171,8 +196,10 @@ class Actor:
                 self._hub.publish(StatusEvent(status, held=self.life.held))
             case BackOff(token=token, seconds=seconds):
                 self._arm(seconds, lambda: self.feed(BackoffOver(token)))
-            case Return(notices=notices):
-                self._notices.give_back(notices)
+            case Refill(token=token):
+                self._arm(self._wake_seconds, lambda: self.feed(Refilled(token)))
+            case Return(notices=notices, reason=reason):
+                self._notices.give_back(notices, reason)
             case Leave():
                 self._leave()
             case _:
@@ -183,11 +210,9 @@ class Actor:
         if ask is None:
             return
         if effect.accepted:
-            if notice is not None:
-                self._keep(notice)
             if isinstance(ask.method, RunMethod | Resume) and effect.run is not None:
                 self._turn.started_by(effect.run, ask.origin)
-            ask.answer(Accepted(run=effect.run))
+            ask.answer(Accepted(run=effect.run, notice=notice if isinstance(ask.method, Notify) else None))
             return
         if notice is not None:
             self._notices.drop(notice)

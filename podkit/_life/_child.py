@@ -13,6 +13,7 @@ from podkit._os import new_incarnation
 from podkit.protocol import Accepted, Event, Method, Resume, Run, RunEnd, Snapshot, Status
 
 from ._deaths import stop_child
+from ._reports import catch_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from podkit.logic import Allocation, Scope
 
     from ._pod import Pod
+
+_MOST_ASKED = 256
 
 
 class Child(Controls, ports.Child):
@@ -33,6 +36,7 @@ class Child(Controls, ports.Child):
     key: str
     gone: trio.Event
     stopping: trio.Lock
+    unseen: tuple[str, ...]
 
     def __init__(self, parent: Pod, row: Allocation, *, address: str, process: Process | None, instance: str) -> None:
         self.name, self.incarnation, self.address, self.scope = row.name, row.incarnation, address, row.scope
@@ -42,6 +46,8 @@ class Child(Controls, ports.Child):
         self.stopping = trio.Lock()
         self.orphans: list[Allocation] = []
         self.report: StopReport | None = None
+        self.asked: dict[int, None] = {}  # runs of ours whose ends were not looked for yet
+        self.unseen: tuple[str, ...] = ()
         self._parent, self._instance = parent, instance
         self._status = Status.IDLE
 
@@ -74,6 +80,10 @@ class Child(Controls, ports.Child):
             reply = await client._send(method, run=run)
         if isinstance(method, Run | Resume) and isinstance(reply, Accepted):
             self._status = Status.RUNNING
+            if reply.run is not None:
+                self.asked[reply.run] = None
+                while len(self.asked) > _MOST_ASKED:
+                    del self.asked[next(iter(self.asked))]
         return reply
 
     @asynccontextmanager
@@ -87,11 +97,13 @@ class Child(Controls, ports.Child):
         return end
 
     async def snapshot(self) -> Snapshot:
-        """Its log, greeting and status, as of now."""
+        """Its log, greeting and status, as of now. What they say of the ends of our runs, and nobody reported, becomes notices."""
+        asked = tuple(self.asked)
         async with self._watch() as events:
             async for event in events:
                 if isinstance(event, Snapshot):
                     self._status = event.status
+                    catch_up(self, asked, event)
                     return event
         raise AssertionError("a subscription starts with a snapshot")
 

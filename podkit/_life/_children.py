@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from podkit.logic import ChildState, Family, FamilyEffect, apply_pod_event
-from podkit.protocol import PodErrored, PodScopeSubDelegated, PodTurnEnded, Status
+from podkit.protocol import PodErrored, PodScopeSubDelegated, PodShutDown, PodTurnEnded, Status
 
 if TYPE_CHECKING:
     from podkit.protocol import PodEvent
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._child import Child
 
 _MAX_GRANDCHILDREN = 512
+_MAX_UNSEEN = 1024
 
 
 class Children(Mapping[str, "Child"]):
@@ -52,15 +53,27 @@ class Children(Mapping[str, "Child"]):
         if self._handles.get(child.name) is child:
             del self._handles[child.name]
 
-    def reported(self, event: PodEvent) -> tuple[FamilyEffect, ...]:
-        """Take in a report: what it says of a status is shown; what follows from it is for the caller to do."""
-        self.family, effects = apply_pod_event(self.family, event)
-        if effects and isinstance(event, PodTurnEnded | PodErrored):
+    def judge(self, event: PodEvent) -> tuple[Family, tuple[FamilyEffect, ...]]:
+        """What a report would do: the family after it, for `heard`, and what follows, for the caller to do. Changes nothing."""
+        return apply_pod_event(self.family, event)
+
+    def heard(self, family: Family, event: PodEvent | None) -> None:
+        """A report counts: what it says of a status is shown. `event` is None when it was heard before or is from nobody here."""
+        self.family = family
+        if isinstance(event, PodTurnEnded | PodErrored):
             child = self._handles.get(event.pod_name)
             if child is not None:
                 child.hint(Status.IDLE)
-        if effects and isinstance(event, PodScopeSubDelegated):
+        if isinstance(event, PodShutDown):
+            child = self._handles.get(event.pod_name)
+            if child is not None:
+                child.unseen = event.unseen[:_MAX_UNSEEN]
+        if isinstance(event, PodScopeSubDelegated):
             self.grandchildren[event.sub_pod] = event
             while len(self.grandchildren) > _MAX_GRANDCHILDREN:
                 del self.grandchildren[next(iter(self.grandchildren))]
-        return effects
+
+    def state(self, child: Child) -> ChildState:
+        """How far the life of this very child is, as far as we heard."""
+        member = self.family.find(child.name, child.incarnation)
+        return ChildState.GONE if member is None else member.state

@@ -12,9 +12,10 @@ from podkit._net import connect
 from podkit._os import signal_process, wait_process
 from podkit.abc import StopReport
 from podkit.errors import MethodRejectedError, PodkitError, RegistryError, StopFailedError
-from podkit.logic import decide_free, from_other
-from podkit.protocol import ErrorCode, PodErrored
+from podkit.logic import decide_free
+from podkit.protocol import ErrorCode
 
+from ._reports import tell_of_end
 from ._scratch import clear_scratch
 
 if TYPE_CHECKING:
@@ -189,23 +190,12 @@ async def watch_child(pod: Pod, child: Child, row: Allocation) -> None:
     orphans = [] if status == 0 else list((await _insist(row, pod.authority.refresh)).children(row.incarnation))
     child.orphans = orphans
     await insist_on_taking_back(pod, row)
+    state = pod.children.state(child)
     pod.children.remove(child)
     child.gone.set()
     for orphan in orphans:
         pod.start_soon(watch_orphan, pod, orphan)
-    if status not in (0, None) and not child.stopping.locked():
-        _mourn(pod, child, status)
-
-
-def _mourn(pod: Pod, child: Child, status: int) -> None:
-    """A child ended that nobody stopped: its parent's model hears how, and what it last said on stderr."""
-    how = f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"
-    body = f"pod `{child.name}` {how} and is gone; what it held is yours again"
-    tail = child.process.stderr_tail().strip() if child.process is not None else ""
-    if tail:
-        body += "\n" + from_other(tail, child.name, limit=pod.limits.event_text)
-    event = PodErrored(child.name, how, id=f"{child.incarnation}.death", incarnation=child.incarnation)
-    pod.actor.hint(event, body, child.name, wake=True)
+    await tell_of_end(pod, child, status, state)
 
 
 async def watch_orphan(pod: Pod, row: Allocation) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import uuid
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
-from podkit.logic import Inform, PassUp
+from podkit.logic import Phase, rewind_targets
 from podkit.protocol import (
-    Accepted,
+    AttachOrRestorePod,
     Compact,
     Error,
     ErrorCode,
@@ -18,7 +17,10 @@ from podkit.protocol import (
     Greeting,
     History,
     InspectPod,
+    ListCompletions,
+    ListRewindTargets,
     ListVisiblePods,
+    PodAttachRestore,
     PodEventMethod,
     PodInspection,
     PodScopeSubDelegated,
@@ -29,12 +31,21 @@ from podkit.protocol import (
     history_items,
 )
 
+from ._completions import Completer
+from ._reports import take_report
+
 if TYPE_CHECKING:
     from podkit._net import Ask, Hub
     from podkit.logic import Limits
     from podkit.protocol import BirthCredential, PodEvent
 
     from ._pod import Pod
+
+_QUESTIONS = (
+    GetHistory | ListVisiblePods | InspectPod | AttachOrRestorePod | ListCompletions | ListRewindTargets | Compact | RewindTo
+)
+_IN_MEMORY = "the log of this pod is in memory and is never rewritten"
+_NOBODY = "no such pod is visible here"
 
 
 class PodDesk:
@@ -47,6 +58,7 @@ class PodDesk:
         self.confinement: str = pod.confinement
         self.hub: Hub = pod.hub
         self.limits: Limits = pod.limits
+        self._completer = Completer(pod)
 
     def status(self) -> Status:
         return self._pod.actor.status
@@ -80,6 +92,9 @@ class PodDesk:
 
     def submit(self, ask: Ask) -> None:
         """Take in a method; `ask.answer` is called exactly once."""
+        if isinstance(ask.method, _QUESTIONS) and self._pod.actor.life.phase is Phase.STOPPED:
+            ask.answer(Error(ErrorCode.STOPPING, "the pod is stopping"))
+            return
         match ask.method:
             case PodEventMethod(event=event):
                 self._reported(ask, event)
@@ -88,12 +103,24 @@ class PodDesk:
             case ListVisiblePods():
                 ask.answer(VisiblePods(self._visible()))
             case InspectPod(name=name):
-                found = next((item for item in self._visible() if item["pod_name"] == name), None)
-                ask.answer(PodInspection(found) if found else Error(ErrorCode.INVALID_REQUEST, "no such pod is visible here"))
+                found = self._found(name)
+                ask.answer(Error(ErrorCode.INVALID_REQUEST, _NOBODY) if found is None else PodInspection(found))
+            case AttachOrRestorePod(name=name):
+                found = self._found(name)
+                attached = None if found is None else found | {"result": "attached"}
+                ask.answer(Error(ErrorCode.INVALID_REQUEST, _NOBODY) if attached is None else PodAttachRestore(attached))
+            case ListCompletions():
+                self._completer.complete(ask, ask.method)
+            case ListRewindTargets():
+                segment = str(uuid.uuid5(uuid.NAMESPACE_OID, self.incarnation))
+                ask.answer(rewind_targets(self._pod.log.data, segment_id=segment, refusal=_IN_MEMORY))
             case Compact() | RewindTo():
-                ask.answer(Error(ErrorCode.INVALID_REQUEST, "the log of this pod is in memory and is never rewritten"))
+                ask.answer(Error(ErrorCode.INVALID_REQUEST, _IN_MEMORY))
             case _:
                 self._pod.actor.submit(ask)
+
+    def _found(self, name: str) -> dict[str, Any] | None:
+        return next((item for item in self._visible() if item["pod_name"] == name), None)
 
     def _visible(self) -> list[dict[str, Any]]:
         pod = self._pod
@@ -113,16 +140,4 @@ class PodDesk:
         if pod.actor.stopping:
             ask.answer(Error(ErrorCode.STOPPING, "the pod is stopping"))
             return
-        ask.answer(Accepted())
-        # Who speaks was proved by the birth's secret; what it calls itself in the report does not count.
-        for effect in pod.children.reported(attrs.evolve(event, incarnation=speaker[1])):
-            match effect:
-                case PassUp(event=passed) if pod.setting.upward is not None:
-                    pod.setting.upward.tell(attrs.evolve(passed, parent_pod=pod.name, incarnation=pod.incarnation))
-                case Inform(text=text, wake=wake) if not self._expected(speaker[0]):
-                    pod.actor.hint(event, text, speaker[0], wake=wake)
-
-    def _expected(self, name: str) -> bool:
-        """Whether we are stopping that child ourselves: then its end is no news."""
-        child = self._pod.children.get(name)
-        return child is not None and child.stopping.locked()
+        take_report(pod, ask, event, speaker)

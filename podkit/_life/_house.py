@@ -94,7 +94,8 @@ class House:
                 nursery.start_soon(self._stop, child)
         await self._end_below()
         if pod.setting.upward is not None:
-            event = PodShutDown(pod.name, id=f"{pod.incarnation}.shut_down", incarnation=pod.incarnation)
+            name, incarnation = pod.name, pod.incarnation
+            event = PodShutDown(name, id=f"{incarnation}.shut_down", incarnation=incarnation, unseen=pod.unseen_of_parent())
             pod.setting.upward.tell(event)
             await pod.setting.upward.close()
         pod.hub.publish(Shutdown())

@@ -73,6 +73,7 @@ class Pod(Controls, ports.Pod):
     confinement: str
     hub: Hub
     log: SessionLog
+    notices: NoticeBox
     actor: Actor
     desk: PodDesk
     programs: Programs
@@ -110,13 +111,13 @@ class Pod(Controls, ports.Pod):
         )
         self._leaving, self._stopped = trio.Event(), trio.Event()
         self._nursery: trio.Nursery | None = None
-        notices = NoticeBox(self.log, text_limit=self.limits.event_text)
+        self.notices = NoticeBox(self.log, incarnation=self.incarnation, text_limit=self.limits.event_text)
         turn = Turn(
             worker=setting.worker,
             pod=self,
             hub=self.hub,
             log=self.log,
-            notices=notices,
+            notices=self.notices,
             feed=self._feed,
             start=self.start_soon,
             arm=self.arm,
@@ -125,11 +126,11 @@ class Pod(Controls, ports.Pod):
         )
         self.actor = Actor(
             hub=self.hub,
-            notices=notices,
+            notices=self.notices,
             turn=turn,
             arm=self.arm,
             leave=self._leaving.set,
-            room=self.limits.notices,
+            limits=self.limits,
         )
         self.desk = PodDesk(self)
 
@@ -189,11 +190,19 @@ class Pod(Controls, ports.Pod):
 
     def _run_ended(self, origin: Origin | None, end: RunEnd, message: str) -> None:
         """Tell the parent how a run ended that it asked for, and of no other: so two pods never wake each other for ever."""
-        upward, parent = self.setting.upward, self.setting.parent_instance
-        if upward is None or origin is None or parent is None or origin.instance is None:
-            return
-        if origin.instance.split(".")[0] == parent and end.result is not RunResult.PAUSED:
+        upward = self.setting.upward
+        if upward is not None and self._is_parent(origin) and end.result is not RunResult.PAUSED:
             upward.tell(report_of(self.name, self.incarnation, end, message))
+
+    def unseen_of_parent(self) -> tuple[str, ...]:
+        """The notices of our parent that were given back."""
+        return tuple(notice for notice, ask in self.notices.returned if self._is_parent(ask.origin))
+
+    def _is_parent(self, origin: Origin | None) -> bool:
+        parent = self.setting.parent_instance
+        if parent is None or origin is None or origin.instance is None:
+            return False
+        return origin.instance.split(".")[0] == parent
 
     # Controls, without a wire.
 

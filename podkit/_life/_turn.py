@@ -59,7 +59,7 @@ class _Current:
     commit: Commit
     notices: tuple[SystemItem, ...]
     origin: Origin | None = None
-    scope: trio.CancelScope | None = None
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     over: bool = False
     turn: int | None = None
     failure: tuple[ErrorCode, str] | None = None
@@ -85,7 +85,6 @@ class Turn:
         self._worker, self._pod, self._hub, self._session, self._notices = worker, pod, hub, log, notices
         self._feed, self._start, self._arm, self._cancel_grace, self._ended = feed, start, arm, cancel_grace, ended
         self._current: _Current | None = None
-        self._waiting: list[str] = []
 
     def prepare(self, commit: Commit, given: str | tuple[Segment, ...] | None) -> None:
         """Commit the input of a run. A resumed run has the input of the one it continues."""
@@ -93,7 +92,6 @@ class Turn:
         current = _Current(commit.run, given if given is not None else before, commit, ())
         entries = tuple(input_entries(commit, current.input, self._session.now()))
         current.notices = self._notices.take(commit.notices, commit.run, after=entries)
-        self._waiting = [notice for notice in self._waiting if notice not in commit.notices]
         self._current = current
 
     def started_by(self, run: int, origin: Origin) -> None:
@@ -111,8 +109,7 @@ class Turn:
                 self._announce(current)
                 self._start(self._work, current)
             case Interrupt():
-                if current.scope is not None:
-                    current.scope.cancel()
+                current.scope.cancel()  # also before its task has taken a step
                 if effect.deadline:
                     self._arm(self._cancel_grace, lambda: self._feed(Deadline(effect.run)))
             case Cut():
@@ -136,7 +133,7 @@ class Turn:
     async def _work(self, current: _Current) -> None:
         result = RunResult.FAILED
         try:
-            with trio.CancelScope() as current.scope:
+            with current.scope:
                 result = await self._call(current)
         except Exception as error:  # noqa: BLE001 - whatever a worker raises fails its run and nothing else
             current.failure = _failure(error)
@@ -182,16 +179,11 @@ class Turn:
             self._session.append(entry_of(event, current.number, self._session.now()))
         self._hub.publish(event)
 
-    def queue(self, notice: str) -> None:
-        """A notice that a later `poll_notices()` may hand to the worker."""
-        self._waiting.append(notice)
-
     def _poll(self, current: _Current) -> tuple[SystemItem, ...]:
-        if current.over or not self._waiting:
+        if current.over or not self._notices:
             return ()
-        seen = tuple(self._waiting)
+        seen = self._notices.queue.ids
         items = self._notices.take(seen, current.number)
-        self._waiting = []
         self._feed(NoticesSeen(seen))
         for item in items:
             self._hub.publish(SystemItemEvent(item, run=current.number))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from podkit._net import connect
-from podkit.errors import PodkitError, RegistryError, TransportError
-from podkit.protocol import PodEventMethod
+from podkit.errors import MethodRejectedError, PodkitError, RegistryError, TransportError
+from podkit.protocol import ErrorCode, PodEventMethod
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("podkit.upward")
 _QUEUE = 64
 _SECONDS = 5.0
+_FOR_NOW = (ErrorCode.STORAGE_FULL, ErrorCode.LIMIT_EXCEEDED)  # refusals that need not be so the next time
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 
 
@@ -70,6 +71,9 @@ class Upward:
         except (TransportError, OSError, trio.TooSlowError) as error:
             _log.info("could not tell the parent of %s: %s", type(event).__name__, error, extra=where)
             return False
+        except MethodRejectedError as error:
+            _log.info("the parent does not take %s: %s", type(event).__name__, error, extra=where)
+            return error.code not in _FOR_NOW
         except PodkitError as error:
             _log.info("the parent does not take %s: %s", type(event).__name__, error, extra=where)
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -43,6 +44,14 @@ class House:
     plain: str | None
     lens: Lens
     receipts: Receipts
+    peers: dict[object, Connection] = attrs.field(factory=dict, repr=False)
+    """Who is there, by what it calls itself: of several connections the one that was opened last."""
+
+    def tell(self, peer: object, event: Event) -> None:
+        """Say something to a peer, on whatever connection it has now; nothing happens when it has none."""
+        connection = self.peers.get(peer)
+        if connection is not None:
+            connection.say(event)
 
 
 class Connection:
@@ -65,6 +74,10 @@ class Connection:
         """Write what is queued, then leave."""
         self._outbox.finish()
 
+    def say(self, event: Event) -> None:
+        """Queue something that answers no method of this connection."""
+        self._outbox.reply(event, None)
+
     def cut(self) -> None:
         """Leave now."""
         self._scope.cancel()
@@ -82,6 +95,9 @@ class Connection:
                     self._outbox.finish()
                     self._end_within(self._desk.limits.drain)
         finally:
+            peer = _peer(self._origin)
+            if self._house.peers.get(peer) is self:
+                del self._house.peers[peer]
             self._desk.hub.unsubscribe(self._outbox)
             self._outbox.kill()
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING):
@@ -194,6 +210,7 @@ class Connection:
             self._outbox.reply(Error(verdict.code, verdict.message), id, lens="full")
             return False
         self._origin = Origin(verdict.role, hello.instance, verdict.child)
+        self._house.peers[_peer(self._origin)] = self
         self._admission.deadline = math.inf
         desk.hub.unsubscribe(self._outbox)
         self._outbox.restart("full")
@@ -237,7 +254,8 @@ class Connection:
 
     def _submit(self, said: MethodFrame, origin: Origin, answer: Callable[[Event], None]) -> None:
         try:
-            self._desk.submit(Ask(said.method, said.run, origin, answer))
+            tell = None if origin.plain else partial(self._house.tell, _peer(origin))
+            self._desk.submit(Ask(said.method, said.run, origin, answer, tell))
         except Exception:  # noqa: BLE001 - every method is answered
             _log.exception("the pod failed at a method")
             answer(Error(ErrorCode.INTERNAL, "the pod failed at this method"))
@@ -252,6 +270,11 @@ class Connection:
                 self._outbox.reply(event, id)
 
         return answer
+
+
+def _peer(origin: Origin | None) -> object:
+    """Who that is: more than the peer chose itself, so that nobody hears what is meant for another."""
+    return None if origin is None else (origin.role, origin.child, origin.instance)
 
 
 def _once(answer: Callable[[Event], None]) -> Callable[[Event], None]:

@@ -38,13 +38,15 @@ class Ask:
     """One method on its way to the pod.
 
     `run` is the run it is meant for (cancel and pause only; None: the current one). `answer` is to be called exactly once, now
-    or later, with the terminal reply; it is synchronous, never waits and never raises.
+    or later, with the terminal reply; it is synchronous, never waits and never raises. `tell` says something to whoever asked at
+    any later time, if that peer is connected then; it is None where nobody can be told.
     """
 
     method: Method
     run: int | None
     origin: Origin
     answer: Callable[[Event], None] = attrs.field(repr=False)
+    tell: Callable[[Event], None] | None = attrs.field(default=None, repr=False)
 
 
 class Desk(Protocol):

@@ -84,6 +84,8 @@ class Child(Controls):
     incarnation: str
     address: str
     scope: Scope
+    unseen: tuple[str, ...] = ()
+    """The notices we sent it that it never saw, by the ids that `Accepted.notice` said. Known when it took its leave."""
 
     @property
     @abstractmethod

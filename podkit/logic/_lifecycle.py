@@ -11,7 +11,11 @@ The rules beside the table:
 5. A completion carries the number it completes. One that is late, repeated or unknown changes nothing.
 6. Each run number that was accepted ends exactly once. A number whose commit failed is never used again.
 7. A status is shown when it differs from the last one shown; `running` only after its run was accepted, before the run starts.
-8. A full queue refuses a notice with `limit_exceeded`; nothing that was accepted is dropped.
+8. A full queue refuses a notice with `limit_exceeded`; nothing that was accepted is dropped. News of a child, which nobody could
+   send again, is put together with other news in one place more.
+9. A run that only children's words and news start costs each child that wanted it one of `wakes`, and every child gets one back
+   each time `Refilled` comes. Of a child that has none left notices are still queued; they start a run as soon as it has one,
+   and are seen with any run before that.
 """
 
 from __future__ import annotations
@@ -56,9 +60,9 @@ def classify(life: Life, input_: object) -> InputKind:
 
 
 def _notify(life: Life, said: v.AskNotify) -> InputKind:
-    if len(life.notices) >= life.room and said.notice not in life.queued:
+    if len(life.notices) >= life.room and not said.news and said.notice not in life.queued:
         return InputKind.OVERFLOW
-    wakes = said.wake and (said.client or life.hold is Hold.NONE)
+    wakes = said.wake and (said.client or (life.hold is Hold.NONE and life.may_wake(said.child)))
     return InputKind.WAKE if wakes else InputKind.NOTIFY
 
 
@@ -113,6 +117,10 @@ def _backoff_over(life: Life, over: v.BackoffOver) -> InputKind:
     return InputKind.STALE if life.timer is None or over.token != life.timer else InputKind.BACKOFF_OVER
 
 
+def _refilled(life: Life, over: v.Refilled) -> InputKind:
+    return InputKind.STALE if life.refill is None or over.token != life.refill else InputKind.REFILLED
+
+
 def _always(kind: InputKind) -> Callable[[Life, Any], InputKind]:
     def classifier(_life: Life, _input: object) -> InputKind:
         return kind
@@ -135,5 +143,6 @@ _CLASSIFIERS: dict[type, Callable[[Life, Any], InputKind]] = {
     v.JobDone: _job(InputKind.JOB_DONE),
     v.JobDeadline: _job(InputKind.JOB_DEADLINE),
     v.BackoffOver: _backoff_over,
+    v.Refilled: _refilled,
     v.NoticesSeen: _always(InputKind.NOTICES_SEEN),
 }

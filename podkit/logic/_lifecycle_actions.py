@@ -71,7 +71,30 @@ def _commit_resume(move: Move, life: Life) -> Life:
 
 
 def _commit_notices(move: Move, life: Life) -> Life:
-    return _commit(move, life, InvokeKind.NOTIFY)
+    return _commit(move, _pay(move, life), InvokeKind.NOTIFY)
+
+
+def _pay(move: Move, life: Life) -> Life:
+    """Whoever had the run started pays for it: nobody when a client did, else each child whose waking notice is in the queue."""
+    payers = {notice.child for notice in life.notices if notice.wake and life.may_wake(notice.child)}
+    if None in payers:
+        return life
+    spent = dict(life.spent)
+    spent.update((child, spent.get(child, 0) + 1) for child in sorted(filter(None, payers)))
+    life = attrs.evolve(life, spent=tuple(spent.items()))
+    return life if life.refill is not None else _arm_refill(move, life)
+
+
+def _arm_refill(move: Move, life: Life) -> Life:
+    token = life.timers + 1
+    move.effects.append(do.Refill(token))
+    return attrs.evolve(life, refill=token, timers=token)
+
+
+def _earn(move: Move, life: Life) -> Life:
+    spent = tuple((child, used - 1) for child, used in life.spent if used > 1)
+    life = attrs.evolve(life, spent=spent, refill=None)
+    return _arm_refill(move, life) if spent else life
 
 
 def _left_overs(move: Move, life: Life) -> Life:
@@ -167,7 +190,10 @@ def _queue(move: Move, life: Life) -> Life:
     notice: said.AskNotify = move.input
     if notice.notice in life.queued:
         return life
-    return attrs.evolve(life, notices=(*life.notices, Waiting(notice.notice, notice.wake)))
+    replaced = next((other for other in life.notices if other.id == notice.replaces and other.id not in life.committing), None)
+    kept = tuple(other for other in life.notices if other is not replaced)
+    wake = notice.wake or (replaced is not None and replaced.wake)
+    return attrs.evolve(life, notices=(*kept, Waiting(notice.notice, wake, notice.child)))
 
 
 def _seen(move: Move, life: Life) -> Life:
@@ -196,11 +222,11 @@ def _leave(move: Move, life: Life) -> Life:
     asks = life.pausers if life.attempt is None else (life.attempt.ask, *life.pausers)
     for ask in asks:
         move.answer(ask, ErrorCode.STOPPING, _STOPPING)
-    life = _show(Status.IDLE)(move, life)
     if life.notices:
         move.effects.append(do.Return(life.queued, ErrorCode.STOPPING.value))
+    life = _show(Status.IDLE)(move, life)
     move.effects.append(do.Leave())
-    return attrs.evolve(life, attempt=None, pausers=(), notices=(), hold=Hold.NONE, timer=None)
+    return attrs.evolve(life, attempt=None, pausers=(), notices=(), hold=Hold.NONE, timer=None, spent=(), refill=None)
 
 
 def _without(life: Life, ids: tuple[str, ...]) -> Life:
@@ -248,6 +274,7 @@ ACTIONS: dict[Action, Act] = {
     Action.HOLD: _hold,
     Action.BACK_OFF: _back_off,
     Action.LIFT: _lift,
+    Action.EARN: _earn,
     Action.RESET: _reset,
     Action.LEFT_OVERS: _left_overs,
     Action.LEAVE: _leave,

@@ -108,6 +108,13 @@ class BackOff:
 
 
 @attrs.frozen
+class Refill:
+    """Arm a timer that feeds `Refilled(token)` after the time in which a child earns one run. There is one such timer at most."""
+
+    token: int
+
+
+@attrs.frozen
 class Return:
     """Give back notices that nobody saw. `reason` is an error code's text."""
 
@@ -120,4 +127,6 @@ class Leave:
     """The pod is stopped: take everything down."""
 
 
-Effect = Answer | Commit | Show | Start | Interrupt | Cut | EndRun | Abandon | StartJob | CancelJob | BackOff | Return | Leave
+Effect = (
+    Answer | Commit | Show | Start | Interrupt | Cut | EndRun | Abandon | StartJob | CancelJob | BackOff | Refill | Return | Leave
+)

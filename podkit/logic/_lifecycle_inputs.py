@@ -20,9 +20,12 @@ class AskRun:
 
 @attrs.frozen
 class AskNotify:
-    """A notice arrives. `notice` is its id, unique for the life of the pod.
+    """A notice arrives. `notice` is its id, unique for the life of the session. Once it is accepted it is in the log.
 
-    `wake`: it may start a run. `client`: it comes from a client, so it also ends a hold; a pod event's notice does not.
+    `wake`: it may start a run. `client`: it comes from a client, so it also ends a hold; a pod event's notice does not. `child`:
+    the child whose words or news it is; how often those start a run is bounded. `news`: it says what happened to a child, and
+    nobody could send it again, so it has a place in a full queue too: `replaces` is then the notice that it was put together
+    with (one that is just being committed as seen stays).
     Without an `ask`, a notice that is refused is given back with `Return` instead of being answered.
     """
 
@@ -30,6 +33,9 @@ class AskNotify:
     notice: str
     wake: bool
     client: bool
+    child: str | None = attrs.field(default=None, kw_only=True)
+    news: bool = attrs.field(default=False, kw_only=True)
+    replaces: str | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen
@@ -125,6 +131,13 @@ class BackoffOver:
 
 
 @attrs.frozen
+class Refilled:
+    """The timer armed with `Refill(token)` ran out: each child may start one run more."""
+
+    token: int
+
+
+@attrs.frozen
 class NoticesSeen:
     """These notices are in the log as seen by the model. When a commit itself wrote them, this comes before its `Committed`."""
 
@@ -146,5 +159,6 @@ Input = (
     | Deadline
     | JobDeadline
     | BackoffOver
+    | Refilled
     | NoticesSeen
 )

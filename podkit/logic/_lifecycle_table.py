@@ -41,6 +41,7 @@ class InputKind(enum.Enum):
     JOB_DONE = "job done, job failed"
     JOB_DEADLINE = "deadline of a stop, for a job"
     BACKOFF_OVER = "back-off over"
+    REFILLED = "a child may wake once more"
     NOTICES_SEEN = "notices seen"
     STALE = "late or repeated completion"
 
@@ -84,6 +85,7 @@ class Action(enum.Enum):
     HOLD = "hold"
     BACK_OFF = "back off"
     LIFT = "lift the hold"
+    EARN = "one wake more for each child"
     RESET = "forget failures"
     LEFT_OVERS = "left-overs start a run"
     LEAVE = "leave"
@@ -214,6 +216,9 @@ def _others() -> Table:
         (_I.BACKOFF_OVER, _P.IDLE): _row(None, _A.LIFT, _A.LEFT_OVERS),
         (_I.BACKOFF_OVER, _P.BUSY): _row(None, _A.LIFT),
     }
+    for phase in OPEN:
+        table[_I.REFILLED, phase] = _row(None, _A.EARN)
+    table[_I.REFILLED, _P.IDLE] = _row(None, _A.EARN, _A.LEFT_OVERS)
     for phase in (*OPEN, _P.STOPPING):
         table[_I.NOTICES_SEEN, phase] = _row(None, _A.SEEN)
     return table

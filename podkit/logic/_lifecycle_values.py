@@ -51,10 +51,11 @@ class Hold(enum.Enum):
 
 @attrs.frozen
 class Waiting:
-    """A notice in the queue."""
+    """A notice in the queue. `child`: whose words or news it is, None for a client's."""
 
     id: str
     wake: bool
+    child: str | None = None
 
 
 @attrs.frozen
@@ -90,7 +91,13 @@ class Life:
     notices: tuple[Waiting, ...] = ()
     """What arrived and was not seen, oldest first."""
     room: int = 128
-    """How many notices may wait; more are refused."""
+    """How many notices may wait; more are refused. News of children is not refused, but put together in one place more."""
+    wakes: int = 16
+    """How many runs the words and news of one child may start before it has to wait for more."""
+    spent: tuple[tuple[str, int], ...] = ()
+    """How many of them each child has used up; one of each comes back with every `Refilled`."""
+    refill: int | None = None
+    """The timer that counts until then. There is one while anything is spent."""
     hold: Hold = Hold.NONE
     timer: int | None = None
     """The back-off timer that counts."""
@@ -107,14 +114,25 @@ class Life:
         return tuple(notice.id for notice in self.notices)
 
     @property
+    def committing(self) -> tuple[str, ...]:
+        """The ids of the notices that are just being committed as seen."""
+        return () if self.attempt is None else self.attempt.notices
+
+    @property
     def waking(self) -> bool:
-        """Whether a notice in the queue may start a run."""
-        return any(notice.wake for notice in self.notices)
+        """Whether a notice in the queue may start a run, unless something holds it."""
+        return any(notice.wake and self.may_wake(notice.child) for notice in self.notices)
+
+    def may_wake(self, child: str | None) -> bool:
+        """Whether that child's notices may start a run now. A client's always may."""
+        return child is None or dict(self.spent).get(child, 0) < self.wakes
 
     @property
     def held(self) -> int:
-        """How many waking notices are kept from starting a run by a hold."""
-        return 0 if self.hold is Hold.NONE else sum(notice.wake for notice in self.notices)
+        """How many waking notices are kept from starting a run: by a hold, or because their children did so too often lately."""
+        if self.hold is Hold.NONE and self.phase is not Phase.IDLE:
+            return 0
+        return sum(notice.wake for notice in self.notices)
 
     @property
     def current(self) -> int | None:

@@ -54,7 +54,11 @@ class Limits:
     alerts: int = _whole(512)
     """Alerts kept for who connects later."""
     notices: int = _whole(128)
-    """Notices waiting to be seen. One more is refused."""
+    """Notices waiting to be seen. One more is refused; news of children goes together into one place more."""
+    wakes: int = _whole(16)
+    """Runs that the words and news of one child may start in a row, without anybody else asking for one."""
+    wake_seconds: float = _time(10.0)
+    """Seconds after which it may start one more. Until then its notices wait, and are seen with whatever run there is."""
     stop_grace: float = _time(5.0)
     """Seconds a stop waits for the run before it is cut."""
     cancel_grace: float = _time(5.0)

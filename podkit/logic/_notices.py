@@ -38,7 +38,7 @@ def from_other(text: str, origin: str, *, limit: int = 16 * 1024) -> str:
     Control and format characters go, except newline and tab (a CRLF becomes a newline). What is over the limit is cut between two
     characters, and a marker says how much is missing. Each line is quoted, so that no text can pass itself off as having ended.
     """
-    quoted = "\n".join("> " + line for line in _bounded(_clean(text), limit).split("\n"))
+    quoted = "\n".join("> " + line for line in bounded(_clean(text), limit).split("\n"))
     return f"from pod `{_name(origin)}`:\n{quoted}"
 
 
@@ -57,7 +57,8 @@ def _clean(text: str) -> str:
     return _CONTROLS.sub("", text.replace("\r\n", "\n"))
 
 
-def _bounded(text: str, limit: int) -> str:
+def bounded(text: str, limit: int) -> str:
+    """`text`, or what of it fits into `limit` bytes and a mark that says how much is missing."""
     data = text.encode()
     if len(data) <= limit:
         return text
@@ -65,12 +66,18 @@ def _bounded(text: str, limit: int) -> str:
     return f"{kept}… [cut: {len(data) - len(kept.encode())} more bytes]"
 
 
-def _one_line(text: str, limit: int) -> str:
-    return _bounded(" ".join(_clean(text).split()), limit)
+def one_line(text: str, limit: int) -> str:
+    """`text` without control characters, on one line, bounded."""
+    return bounded(" ".join(_clean(text).split()), limit)
 
 
 def _errored(event: PodErrored, limit: int) -> str:
-    return f"a run of pod `{_name(event.pod_name)}` failed: {_one_line(event.message, limit)}"
+    return f"a run of pod `{_name(event.pod_name)}` failed: {one_line(event.message, limit)}"
+
+
+def _shut_down(event: PodShutDown, _limit: int) -> str:
+    line = f"pod `{_name(event.pod_name)}` has shut down"
+    return f"{line}; it did not see {len(event.unseen)} of the notices you sent it" if event.unseen else line
 
 
 _CLASSES: dict[type, NoticeClass] = {
@@ -83,7 +90,7 @@ _CLASSES: dict[type, NoticeClass] = {
 _TEXTS: dict[type, Callable[[Any, int], str]] = {
     PodTurnEnded: lambda event, _limit: f"pod `{_name(event.pod_name)}` finished its turn",
     PodErrored: _errored,
-    PodShutDown: lambda event, _limit: f"pod `{_name(event.pod_name)}` has shut down",
+    PodShutDown: _shut_down,
     PodScopeSubDelegated: lambda event, _limit: (
         f"pod `{_name(event.parent_pod)}` handed part of its scope to pod `{_name(event.sub_pod)}`"
     ),

@@ -7,6 +7,7 @@ import attrs
 from ._enums import ErrorCode, InvokeKind, RunResult
 from ._items import LoggedItem, SystemItem
 from ._marks import I64, OMIT, U64, Count, Json, as_tuple, named
+from ._pod_events import PodEvent
 from ._segments import Segment, segments
 
 
@@ -160,7 +161,10 @@ class PausedTurnAbandonedEntry:
 
 @attrs.frozen
 class NoticeEntry:
-    """A notice was accepted into the queue. `sender` says whose it is (`from` on the wire); `wake`, whether it may start a run."""
+    """A notice was accepted into the queue. `sender` says whose it is (`from` on the wire); `wake`, whether it may start a run.
+
+    `event` is what happened, when it is news of a child: what the model will see follows from this entry alone.
+    """
 
     kind: ClassVar[str] = "notice"
     ts: I64
@@ -168,15 +172,20 @@ class NoticeEntry:
     sender: str = attrs.field(metadata=named("from"))
     body: str
     wake: bool = attrs.field(default=True, kw_only=True, metadata=OMIT)
+    event: PodEvent | None = attrs.field(default=None, kw_only=True, metadata=OMIT)
 
 
 @attrs.frozen
 class NoticeReturnedEntry:
-    """A notice was given back unseen, because the pod ended in order."""
+    """A notice was given back unseen, because the pod ended in order.
+
+    `into` is the later notice that says what this one said, when news of children was put together because the queue was full.
+    """
 
     kind: ClassVar[str] = "notice_returned"
     ts: I64
     id: str
+    into: str | None = attrs.field(default=None, kw_only=True, metadata=OMIT)
 
 
 @attrs.frozen

@@ -120,6 +120,8 @@ class CompletionKind(OpenEnum):
     FILE = "file"
     KNOWLEDGE = "knowledge"
     WORKFLOW = "workflow"
+    POD = "pod"
+    TOOL = "tool"
 
 
 class Role(OpenEnum):

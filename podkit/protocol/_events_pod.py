@@ -224,10 +224,11 @@ class Welcome:
 
 @attrs.frozen
 class Accepted:
-    """The method was accepted; `run` is the run it started or acts on."""
+    """The method was accepted; `run` is the run it started or acts on, `notice` the id that a notice got in the queue."""
 
     event: ClassVar[str] = "accepted"
     run: Count | None = attrs.field(default=None, kw_only=True, metadata=OMIT)
+    notice: str | None = attrs.field(default=None, kw_only=True, metadata=OMIT)
 
 
 @attrs.frozen
@@ -241,7 +242,7 @@ class Lagged:
 
 @attrs.frozen
 class Returned:
-    """A notice we sent was not seen and will not be."""
+    """A notice we sent was not seen and will not be. `id` is what `Accepted.notice` said, `reason` the text of an error code."""
 
     event: ClassVar[str] = "returned"
     id: str

@@ -5,7 +5,7 @@ from typing import ClassVar, TypeAlias
 
 import attrs
 
-from ._marks import OMIT
+from ._marks import OMIT, as_tuple
 from ._rules import ScopeRule
 
 
@@ -42,10 +42,14 @@ class PodErrored:
 
 @attrs.frozen
 class PodShutDown:
-    """The pod is leaving. It frees nothing by itself. `id`, `incarnation`: see `PodTurnEnded`."""
+    """The pod is leaving. It frees nothing by itself. `id`, `incarnation`: see `PodTurnEnded`.
+
+    `unseen` are the ids of the notices its parent sent that no run of it saw.
+    """
 
     kind: ClassVar[str] = "shut_down"
     pod_name: str
+    unseen: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=as_tuple, metadata=OMIT)
     id: str | None = attrs.field(default=None, kw_only=True, metadata=OMIT)
     incarnation: str | None = attrs.field(default=None, kw_only=True, metadata=OMIT)
 

@@ -13,7 +13,7 @@ from podkit.errors import RemoteProtocolError
 
 from ._entries import AssistantItemEntry, SegmentStartEntry, SystemItemEntry, ToolResultEntry, UserInputEntry
 from ._entries_codec import entry_from_data, logged_item_to_data
-from ._enums import AlertLevel, AlertSource, ErrorCode, InvokeKind, RunResult, TurnResult
+from ._enums import AlertLevel, AlertSource, CompletionKind, ErrorCode, InvokeKind, RunResult, TurnResult
 from ._events import Event
 from ._events_pod import (
     Accepted,
@@ -64,6 +64,7 @@ _CODES_A: Final = frozenset(
     }
 )
 _CODES_B: Final = _CODES_A | {ErrorCode.INVALID_REQUEST}
+_COMPLETIONS_B: Final = frozenset({CompletionKind.FILE, CompletionKind.KNOWLEDGE, CompletionKind.WORKFLOW})
 _RESULTS_A: Final = frozenset({RunResult.FINISHED, RunResult.PAUSED, RunResult.LIMIT_REACHED})
 _RESULTS_B: Final = _RESULTS_A | {RunResult.ROLLED_BACK}
 _KINDS_A: Final = (
@@ -100,7 +101,9 @@ def project_b(event: Event) -> Event | None:
             return _alert(event)
         case Notification():
             return _alert(Alert(event.level, event.source, event.message, event.timestamp_ms))
-        case StatusEvent(status=value) | Snapshot(status=value) | CompletionsEvent(kind=value) if not value.known:
+        case StatusEvent(status=value) | Snapshot(status=value) if not value.known:
+            return None
+        case CompletionsEvent(kind=kind) if kind not in _COMPLETIONS_B:
             return None
     return None if isinstance(event, _HIDDEN) else event
 

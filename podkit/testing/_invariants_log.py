@@ -60,6 +60,21 @@ class PodWatch:
                 self._complain("I27", f"{pod.name} shows {type(event).__name__}, and the last thing in its log is {last}")
         self._order(event)
         self._log.read(pod.log.data)
+        self._queue()
+
+    def _queue(self) -> None:
+        """What the pod holds in its queue is what its log says is in it: nothing else, and in that order."""
+        pod, life = self._pod, self._pod.actor.life
+        self._compare("queue", pod.notices.queue.ids, ())
+        if not pod.actor.performing:  # in the middle of a step the table is ahead of what is done about it
+            self._compare("table", life.queued, life.committing)
+
+    def _compare(self, where: str, held: tuple[str, ...], moving: tuple[str, ...]) -> None:
+        """Without those in `moving`, which are being committed as seen: the table has them until that is known to be done."""
+        logged, held = (tuple(notice for notice in ids if notice not in moving) for ids in (self._log.waiting, held))
+        if logged != held:
+            said, has = (", ".join(ids) or "nothing" for ids in (logged, held))
+            self._complain("I26", f"in the log of {self._pod.name} {said} waits, and in its {where} {has}")
 
     def _order(self, event: Any) -> None:
         run, pod = getattr(event, "run", None), self._pod
@@ -85,6 +100,7 @@ class PodWatch:
     def end(self) -> None:
         """The pod ended in order: nothing may be open."""
         self._log.read(self._pod.log.data)
+        self._queue()
         self._log.end()
 
 
@@ -133,6 +149,11 @@ class LogCheck:
                 if item.get("notice") is not None:
                     self._seen(item["notice"])
                 self._report(item.get("event"))
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The notices that were accepted, and neither seen nor given back, oldest first."""
+        return tuple(self._waiting)
 
     def _seen(self, notice: str) -> None:
         if self._waiting.pop(notice, self) is self:

@@ -404,7 +404,7 @@ def test_a_full_queue_refuses_and_drops_nothing() -> None:
 
 def test_a_stopped_pod_gives_back_what_nobody_saw() -> None:
     life, effects = drive(*RUN, WAKE, QUIET, AskShutdown(9), RunDone(1, RunResult.CANCELLED))
-    assert effects[-2:] == [Return(("n", "q"), "stopping"), Leave()]
+    assert effects[-3:] == [Return(("n", "q"), "stopping"), Show(Status.IDLE), Leave()]
     assert life.queued == ()
     assert step(life, HINT) == (life, (Return(("h",), "stopping"),))
 

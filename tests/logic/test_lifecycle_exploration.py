@@ -40,6 +40,8 @@ from podkit.logic import (
     Life,
     NoticesSeen,
     Phase,
+    Refill,
+    Refilled,
     Return,
     RunDone,
     Show,
@@ -53,6 +55,7 @@ from podkit.protocol import ErrorCode, RunResult, Status
 
 DEPTH = 8
 NOTICES = 3  # one more than there is room for
+WAKES = 1  # so many runs a child may start in a row
 
 
 class BrokenRuleError(AssertionError):
@@ -80,6 +83,13 @@ class World:
     job_cancelled: bool = False
     job_deadline: bool = False
     timer: int | None = None
+    refill: int | None = None
+    debts: int = 0
+    """Runs that the child started and has not earned again."""
+    damped: bool = True
+    """How often a child may start a run is bounded."""
+    quiet: set[str] = attrs.field(factory=set)
+    """Notices that may not wake."""
     open_runs: set[int] = attrs.field(factory=set)
     accepted: int = 0
     ended: int = 0
@@ -100,6 +110,7 @@ class World:
             open_runs=set(self.open_runs),
             cancelled=set(self.cancelled),
             notices=dict(self.notices),
+            quiet=set(self.quiet),
         )
 
     def key(self, life: Life) -> tuple[object, ...]:
@@ -111,7 +122,8 @@ class World:
             None if attempt is None else (attempt.ask is None, attempt.cause, attempt.origin, len(attempt.notices)),
             len(life.pausers),
             life.job is None,
-            tuple((notice.wake, self.notices.get(notice.id)) for notice in life.notices),
+            tuple((notice.wake, notice.child, self.notices.get(notice.id)) for notice in life.notices),
+            (self.debts, self.refill is None, life.spent, life.refill is None),
             life.hold,
             life.timer is None,
             min(life.failures, 2),
@@ -140,8 +152,12 @@ class World:
         ask = getattr(input_, "ask", None)
         if ask is not None:
             self.waiting[ask] = type(input_).__name__
+        if isinstance(input_, AskNotify) and not input_.wake:
+            self.quiet.add(input_.notice)
         if isinstance(input_, AskNotify) and ask is None:
             self.notices[input_.notice] = "queued"
+            if input_.replaces is not None and not self.gone and not self.stopping:
+                self.notices[input_.replaces] = "merged"
         if isinstance(input_, Committed | CommitFailed) and self.commit is not None and self.commit.run == input_.run:
             commit, self.commit = self.commit, None
             if isinstance(input_, Committed):
@@ -157,6 +173,8 @@ class World:
             self.job, self.job_cancelled, self.job_deadline, self.must_cancel_job = None, False, False, False
         elif isinstance(input_, BackoffOver) and input_.token == self.timer:
             self.timer = None
+        elif isinstance(input_, Refilled) and input_.token == self.refill:
+            self.refill, self.debts = None, max(0, self.debts - 1)
         elif isinstance(input_, NoticesSeen):
             self.see(input_.ids)
 
@@ -205,6 +223,12 @@ class World:
         rule(effect.ask is not None or effect.notices, "a run that nobody and no notice asked for")
         rule(all(self.notices.get(notice) == "queued" for notice in effect.notices), "a notice is handed over twice")
         self.commit, self.asker, self.timer = effect, effect.ask, None
+        waking = [notice for notice in effect.notices if notice not in self.quiet]
+        if effect.ask is None and all(notice.startswith("kid") for notice in waking):
+            rule(waking, "a run that nothing woke")
+            rule(self.debts < WAKES, "a child starts one run after the other")
+            rule(self.refill is not None, "what a child has used up never comes back")
+            self.debts += 1
 
     def owns_nothing(self, what: str) -> None:
         owners = (self.commit, self.worker, self.job)
@@ -261,6 +285,10 @@ class World:
         self.failures += 1
         self.timer = effect.token
 
+    def arm_refill(self, effect: Refill, input_: Input, life: Life) -> None:
+        rule(self.refill is None, "two timers count for the same")
+        self.refill = effect.token
+
     def give_back(self, effect: Return, input_: Input, life: Life) -> None:
         for notice in effect.notices:
             rule(self.notices.get(notice) == "queued", f"notice {notice} is given back, but was not waiting")
@@ -290,8 +318,11 @@ class World:
             rule(not self.waiting and not self.open_runs, "somebody waits, and nothing will happen")
             rule(self.shown is life.phase.status, "another status was shown")
             rule((life.phase is Phase.PAUSED) == (self.paused is not None), "paused is paused")
-        if life.phase is Phase.IDLE and life.waking:
+        if life.phase is Phase.IDLE and any(notice.wake for notice in life.notices):
             rule(life.held, "a waking notice waits, and nothing holds it")
+            news = all(notice.child is not None for notice in life.notices if notice.wake)
+            damped = news and self.debts >= WAKES and self.refill == life.refill is not None
+            rule(life.hold.value != "none" or damped, "a waking notice waits for nothing")
             rule(life.hold.value != "backoff" or self.timer == life.timer, "held for a back-off that never ends")
         if life.phase in (Phase.RUNNING, Phase.PAUSING):
             rule(self.worker is not None, "running, and no worker works")
@@ -314,7 +345,12 @@ class World:
             notice = f"n{len(self.notices)}"
             yield AskNotify(ask, notice, wake=True, client=True)
             yield AskNotify(ask, notice, wake=False, client=True)
-            yield AskNotify(None, notice, wake=True, client=False)
+            child = "kid" if self.damped else None
+            news = f"kid{len(self.notices)}" if self.damped else notice
+            crowded = len(life.notices) >= life.room
+            free = [one.id for one in life.notices if one.id not in life.committing] if crowded else []
+            last = free[-1] if free else None
+            yield AskNotify(None, news, wake=True, client=False, child=child, news=True, replaces=last)
         yield from (AskCancel(ask, run=10_000), AskPause(ask, run=10_000))
         yield from self.completions(life)
         yield from self.stale(life)
@@ -336,6 +372,8 @@ class World:
             yield Deadline(self.deadline)
         if self.timer is not None:
             yield BackoffOver(self.timer)
+        if self.refill is not None and not self.left:
+            yield Refilled(self.refill)
 
     def stale(self, life: Life) -> Iterator[Input]:
         """What comes late, twice, or about something that never was."""
@@ -348,6 +386,7 @@ class World:
             yield Deadline(last)
         yield JobDone(life.jobs + 1 if self.job is not None else life.jobs)
         yield JobDeadline(life.jobs + 1)
+        yield Refilled(life.timers + 1)
 
 
 _DO: dict[type, Callable[..., None]] = {
@@ -362,6 +401,7 @@ _DO: dict[type, Callable[..., None]] = {
     StartJob: World.start_job,
     CancelJob: World.cancel_job,
     BackOff: World.back_off,
+    Refill: World.arm_refill,
     Return: World.give_back,
     Leave: World.leave,
 }
@@ -403,6 +443,8 @@ def is_real(input_: Input, world: World) -> bool:
             return world.deadline == run
         case BackoffOver(token):
             return world.timer == token
+        case Refilled(token):
+            return world.refill == token and not world.stopping
         case _:
             return True
 
@@ -419,6 +461,8 @@ def settle(pod: Pod, life: Life, world: World, *, well: bool, ends: RunResult) -
             done = JobDone(world.job, well)
         elif world.timer is not None and (well or timers < 3):
             timers, done = timers + 1, BackoffOver(world.timer)
+        elif world.refill is not None and (well or timers < 3) and not world.stopping:
+            timers, done = timers + 1, Refilled(world.refill)
         else:
             break
         life, world = pod.step(life, world, done)
@@ -427,12 +471,13 @@ def settle(pod: Pod, life: Life, world: World, *, well: bool, ends: RunResult) -
     rule(life.phase in (Phase.IDLE, Phase.PAUSED, Phase.STOPPED), f"quiet in {life.phase}")
     rule(not world.waiting, f"never answered: {world.waiting}")
     rule(not well or life.phase is not Phase.IDLE or life.hold.value != "backoff", "a back-off never ends")
+    rule(not well or life.phase is not Phase.IDLE or life.hold.value != "none" or not life.held, "a notice is damped for ever")
 
 
-def explore(pod: Pod, *, depth: int = DEPTH) -> int:
+def explore(pod: Pod, *, depth: int = DEPTH, damped: bool = True) -> int:
     """Everything within `depth` inputs of a fresh pod; answers how many different states there are. Raises `BrokenRuleError`."""
     seen = set()
-    queue: deque[tuple[Life, World, int]] = deque([(Life(room=NOTICES - 1), World(), 0)])
+    queue: deque[tuple[Life, World, int]] = deque([(Life(room=NOTICES - 1, wakes=WAKES), World(damped=damped), 0)])
     while queue:
         life, world, steps = queue.popleft()
         for input_ in world.next_inputs(life):
@@ -450,7 +495,12 @@ def explore(pod: Pod, *, depth: int = DEPTH) -> int:
 
 
 def test_no_sequence_of_inputs_breaks_a_rule() -> None:
-    assert explore(Pod()) > 1_000
+    assert explore(Pod(), damped=False) > 1_000
+
+
+@pytest.mark.proves("F55")
+def test_nor_does_one_in_which_a_child_wakes_too_often() -> None:
+    assert explore(Pod(), depth=DEPTH - 2) > 1_000
 
 
 # Faults planted on purpose: each must turn the exploration red.
@@ -515,6 +565,9 @@ ROW_FAULTS: dict[str, Table] = {
     "a stop is undone by the end of the run": _leading(K.FINISHED, P.STOPPING, P.IDLE),
     "a stopped pod does not leave": _without(K.FINISHED, P.STOPPING, A.LEAVE),
     "a shutdown in a shutdown is not answered": {**TABLE, (K.SHUTDOWN, P.STOPPING): NOTHING},
+    "a child wakes as often as it likes": {**TABLE, (K.NOTIFY, P.IDLE): TABLE[K.WAKE, P.IDLE]},
+    "what a child may not wake with now is forgotten": _without(K.REFILLED, P.IDLE, A.LEFT_OVERS),
+    "a child never earns again": _without(K.REFILLED, P.RUNNING, A.EARN),
     "a full queue says nothing": {**TABLE, (K.OVERFLOW, P.RUNNING): NOTHING},
     "an accepted notice is not queued": _without(K.NOTIFY, P.RUNNING, A.QUEUE),
     "a seen notice stays": _without(K.NOTICES_SEEN, P.RUNNING, A.SEEN),

@@ -48,7 +48,7 @@ def test_the_page_has_every_cell_and_every_rule(generator: ModuleType) -> None:
     for kind in InputKind:
         row = next(line for line in page.splitlines() if line.startswith(f"| {kind.value} |"))
         assert row == f"| {kind.value} | " + " | ".join(generator.cell(TABLE[kind, phase]) for phase in Phase) + " |"
-    assert [f"\n{number}. " in page for number in range(1, 10)] == [True] * 8 + [False]
+    assert [f"\n{number}. " in page for number in range(1, 11)] == [True] * 9 + [False]
 
 
 def test_the_diagrams_have_every_change_of_phase(generator: ModuleType) -> None:

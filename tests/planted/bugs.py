@@ -235,15 +235,15 @@ _LIVES = (
         "a child that says that it leaves has left",
         (
             Edit(
-                "podkit._life._desk:PodDesk._reported",
-                "    ask.answer(Accepted())\n",
-                "    ask.answer(Accepted())\n"
-                '    if type(event).__name__ == "PodShutDown":\n'
-                "        from podkit.logic import decide_free\n"
-                "        pod.start_soon(\n"
-                "            pod.authority.transact,\n"
-                "            lambda table: decide_free(table, incarnation=speaker[1], author=pod.incarnation),\n"
-                "        )\n",
+                "podkit._life._reports:take_report",
+                "        ask.answer(reply)\n",
+                "        ask.answer(reply)\n"
+                '        if type(event).__name__ == "PodShutDown":\n'
+                "            from podkit.logic import decide_free\n"
+                "            pod.start_soon(\n"
+                "                pod.authority.transact,\n"
+                "                lambda table: decide_free(table, incarnation=speaker[1], author=pod.incarnation),\n"
+                "            )\n",
             ),
         ),
         caught=("simulation 0",),

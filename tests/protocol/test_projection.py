@@ -253,3 +253,9 @@ def test_a_snapshot_is_a_history_to_a():
 )
 def test_only_what_an_assistant_said_is_said(entry, text):
     assert said_text(entry) == text
+
+
+def test_kinds_of_completions_that_b_never_had_are_not_shown_to_it() -> None:
+    for kind in CompletionKind:
+        shown = project_b(CompletionsEvent(kind, ()))
+        assert (shown is None) == (kind in (CompletionKind.POD, CompletionKind.TOOL))

@@ -9,6 +9,7 @@ import trio
 from podkit import Scope
 from podkit.errors import DeliveryError, PodkitError, RegistryBusyError, StopFailedError
 from podkit.protocol import (
+    Accepted,
     BirthCredential,
     Hello,
     InvokeKind,
@@ -286,10 +287,11 @@ async def a_child_finishes_while_its_parent_is_idle(world):
 
 
 def broken_what_children_report_does_not_wake(monkeypatch):
-    def hint(self, event, body, sender, *, wake):
-        self._keep(self._notices.event(event, body, sender, wake=wake))
+    def news(self, ask, child, event, body, *, wake, gone=False):
+        self._notices.keep(self._notices.news(child, event, body, wake=wake))
+        ask.answer(Accepted())
 
-    monkeypatch.setattr("podkit._life._actor.Actor.hint", hint)
+    monkeypatch.setattr("podkit._life._actor.Actor.news", news)
 
 
 @pytest.mark.proves("F49", "I26")
@@ -407,7 +409,7 @@ def broken_whoever_says_a_childs_name_is_one(monkeypatch):
     monkeypatch.setattr("podkit._life._desk.PodDesk.admits_birth", lambda self, birth: True)
     monkeypatch.setattr(
         "podkit._life._desk.PodDesk._reported",
-        lambda self, ask, event: self._pod.actor.hint(event, "news", event.pod_name, wake=True),
+        lambda self, ask, event: self._pod.actor.news(ask, event.pod_name, event, "news", wake=True),
     )
 
 
@@ -432,6 +434,37 @@ async def two_pods_notify_each_other(world):
             await client.run("begin")
             events = await everything(client)
         assert len([event for event in events if isinstance(event, InvokeStart)]) == 1
+
+
+async def a_parent_starts_its_child_at_every_notice(world):
+    class Eager(ScriptedWorker):
+        async def work(self, run, emit):
+            await trio.sleep(0.1)
+            with contextlib.suppress(PodkitError):
+                await run.pod.children["kid"].run("and now?")
+
+    async with world.open_pod("root", Eager(), scope=ROOT) as root:
+        await root.spawn("kid", scope=KID, launcher=world.launcher(lambda: ScriptedWorker(Sleep(0.1), Say("and you?"))))
+        async with world.connect(root.address) as client:
+            await client.run("begin")
+            events = []
+            with trio.move_on_after(120):
+                async for event in client:
+                    events.append(event)  # noqa: PERF401 - what came before the time is up counts
+        runs = [event for event in events if isinstance(event, InvokeStart)]
+        news = [event.item.notice for event in events if isinstance(event, SystemItemEvent)]
+        limits = root.limits
+        assert limits.wakes < len(runs) <= 1 + limits.wakes + 120 / limits.wake_seconds, f"{len(runs)} runs"
+        assert len(news) == len(set(news)) >= len(runs) - 1
+
+
+def broken_a_child_wakes_as_often_as_it_likes(monkeypatch):
+    monkeypatch.setattr("podkit.logic.Life.may_wake", lambda self, child: True)
+
+
+@pytest.mark.proves("F55")
+def test_a_parent_that_starts_its_child_at_every_notice_is_bounded_and_loses_nothing():
+    play(a_parent_starts_its_child_at_every_notice)
 
 
 def broken_every_end_of_a_run_is_reported(monkeypatch):
@@ -474,6 +507,9 @@ def test_two_pods_that_notify_each_other_come_to_rest():
             id="H29 heard",
         ),
         pytest.param(broken_every_end_of_a_run_is_reported, two_pods_notify_each_other, "no end", id="F55"),
+        pytest.param(
+            broken_a_child_wakes_as_often_as_it_likes, a_parent_starts_its_child_at_every_notice, "runs", id="F55 started"
+        ),
     ],
 )
 def test_with_the_bug_back_a_seed_turns_red(monkeypatch, plant, scenario, says):

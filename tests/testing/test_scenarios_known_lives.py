@@ -151,8 +151,8 @@ def broken_a_child_is_stopped_by_its_name(monkeypatch):
 def broken_a_report_counts_for_who_has_the_name(monkeypatch):
     from podkit._life._children import Children
 
-    reported = Children.reported
-    monkeypatch.setattr(Children, "reported", lambda self, event: reported(self, attrs.evolve(event, incarnation=None)))
+    judge = Children.judge
+    monkeypatch.setattr(Children, "judge", lambda self, event: judge(self, attrs.evolve(event, incarnation=None)))
 
 
 @pytest.mark.proves("H3")

@@ -364,13 +364,13 @@ async def some_notices_are_watched(world):
 def broken_a_notice_is_shown_when_it_comes_in_too(monkeypatch):
     from podkit._life._actor import Actor
 
-    keep = Actor._keep
+    kept = Actor._kept
 
-    def echo(self, notice):
-        keep(self, notice)
-        self._hub.publish(SystemItemEvent(NotificationItem("number 1", "number 1", notice=notice)))
+    def echo(self, said):
+        self._hub.publish(SystemItemEvent(NotificationItem("number 1", "number 1", notice=said.notice)))
+        return kept(self, said)
 
-    monkeypatch.setattr(Actor, "_keep", echo)
+    monkeypatch.setattr(Actor, "_kept", echo)
 
 
 @pytest.mark.proves("F52")
