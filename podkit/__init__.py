@@ -43,6 +43,7 @@ from podkit._life import TaskLauncher as TaskLauncher
 from podkit._net import MemoryTransport as MemoryTransport
 from podkit._store import FileRegistry as FileRegistry
 from podkit._store import MemoryRegistry as MemoryRegistry
+from podkit._store import MemorySessionStore as MemorySessionStore
 from podkit._store import inspect as inspect
 
 # Errors: the whole tree, each with its fields.

@@ -1,4 +1,4 @@
-"""What is kept: the registry of who holds what, in a file or in memory."""
+"""What is kept: the registry of who holds what, and sessions, in files or in memory."""
 
 from ._file_registry import FileRegistry as FileRegistry
 from ._file_registry import open_registry as open_registry
@@ -6,3 +6,4 @@ from ._inspect import Holding as Holding
 from ._inspect import Inspection as Inspection
 from ._inspect import inspect as inspect
 from ._memory_registry import MemoryRegistry as MemoryRegistry
+from ._memory_sessions import MemorySessionStore as MemorySessionStore
