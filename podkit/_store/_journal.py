@@ -9,8 +9,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import attrs
-
 from podkit._os import DISK, Disk
 from podkit._store._journal_record import DamagedError, Mark, decode_records, encode_record
 
@@ -34,7 +32,7 @@ class Journal:
         self.path, self._fd, self._disk = path, fd, disk
         self.header: Mapping[str, Any] = {}
         self.mark = Mark()
-        self._ends: dict[int, bytes] = {}  # sequence -> digest, of every record
+        self._ends: dict[int, bytes] | None = {}  # sequence -> digest, of every record; None: not kept any more
         self._size: int | None = None  # of the file, as last seen; None: unknown
 
     @classmethod
@@ -80,9 +78,18 @@ class Journal:
         """The number after which the entries of this file begin."""
         return int(self.header["base"])
 
+    @property
+    def unfinished(self) -> int:
+        """Bytes behind the last record, when it was last looked: what a writer that died left."""
+        return 0 if self._size is None else self._size - self.mark.offset
+
     def ended(self, sequence: int, digest: str) -> bool:
         """Whether a record read so far ended with that number and has that digest. The header counts as one."""
-        return self._ends.get(sequence) == digest.encode()
+        return self._ends is not None and self._ends.get(sequence) == digest.encode()
+
+    def forget(self) -> None:
+        """Stop keeping where records ended: `ended` is of no use from here, and a long log takes less memory."""
+        self._ends = None
 
     def catch_up(self) -> list[bytes]:
         """The entries that were appended since the last call, by anybody. Raises `DamagedError`, `OSError`.
@@ -119,6 +126,12 @@ class Journal:
         self._advance(mark)
         self._size = mark.offset
 
+    def cut(self) -> None:
+        """Cut off what a writer left unfinished behind the last record. Only for who holds the lock. Raises `OSError`."""
+        if self._disk.fstat(self._fd).st_size > self.mark.offset:
+            self._disk.truncate(self._fd, self.mark.offset)
+        self._size = self.mark.offset
+
     def sync(self) -> None:
         """Return when all that was appended is on the disk. Raises `SyncError`."""
         with syncing(self.path):
@@ -143,7 +156,8 @@ class Journal:
 
     def _advance(self, mark: Mark) -> None:
         self.mark = mark
-        self._ends[mark.sequence] = mark.digest
+        if self._ends is not None:
+            self._ends[mark.sequence] = mark.digest
 
     def _write_header(self, header: Mapping[str, Any]) -> None:
         self.header = header
@@ -167,8 +181,8 @@ class Journal:
         self._begin()
 
     def _begin(self) -> None:
-        self._ends.clear()
-        self._advance(attrs.evolve(self.mark, sequence=self.base))
+        self._ends = {}
+        self._advance(self.mark._replace(sequence=self.base))
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ class StopFailedError(PodkitError):
 
 
 class SessionError(PodkitError):
-    """Something about a session log. `errno` is what the system said when it refused (`errno.ENOSPC` for a full disk), else None."""
+    """Something about a session log. `errno` is what the system said when it refused (`errno.ENOSPC`: a full disk), else None."""
 
     errno: int | None = None
 
