@@ -86,7 +86,7 @@ class FileSession(Session):
         if self._behind >= _BEHIND and not self._durable:
             self._keep_up(journal.mark)
         try:
-            journal.append(entries)
+            journal.append_checked(entries)
         except OSError as error:
             raise self._cut_back(journal, error) from error
         self._behind += 1

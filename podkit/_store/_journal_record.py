@@ -16,6 +16,7 @@ from typing import NamedTuple
 import attrs
 
 _DIGEST, _BYTES = 32, 16
+_TAB, _LF = b"\t\n"  # a number is looked for in bytes ten times as fast as bytes are
 _LINE = re.compile(rb"([0-9a-f]{%d}) (0|[1-9][0-9]{0,15})\t(.+)" % _DIGEST, re.DOTALL)
 
 
@@ -44,16 +45,28 @@ class Mark(NamedTuple):
     digest: bytes = b""
 
 
+_new = tuple.__new__  # a mark for each record: half the time of calling the class
+
+
 def encode_record(mark: Mark, entries: Sequence[bytes]) -> tuple[bytes, Mark]:
     """The line that holds `entries` after `mark`, and the mark behind it. `ValueError` for entries that no line can hold."""
-    joined = b"\t".join(entries)
-    if not entries or not all(entries) or b"\n" in joined or joined.count(b"\t") != len(entries) - 1:
+    check_record(entries)
+    offset, number, sequence, before = mark
+    line, digest = chain_record(before, sequence + 1, entries)
+    return line, Mark(offset + len(line), number + 1, sequence + len(entries), digest)
+
+
+def check_record(entries: Sequence[bytes]) -> None:
+    """Raise `ValueError` for entries that no line can hold."""
+    if not entries or not all(entry and _LF not in entry and _TAB not in entry for entry in entries):
         raise ValueError("a record holds at least one entry, and an entry is not empty and has no tab and no line feed")
-    offset, line_number, sequence, before = mark
-    body = b"%d\t%b" % (sequence + 1, joined)
+
+
+def chain_record(before: bytes, first: int, entries: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """The line that holds `entries`, which were looked at, after the record with the digest `before`; and its own digest."""
+    body = b"%d\t%b" % (first, b"\t".join(entries))
     digest = b2a_hex(sha256(before + b"\0" + body).digest()[:_BYTES])
-    line = b"%b %b\n" % (digest, body)
-    return line, Mark(offset + len(line), line_number + 1, sequence + len(entries), digest)
+    return b"".join((digest, b" ", body, b"\n")), digest
 
 
 def decode_records(data: bytes, mark: Mark) -> list[tuple[list[bytes], Mark]]:
@@ -71,7 +84,7 @@ def decode_records(data: bytes, mark: Mark) -> list[tuple[list[bytes], Mark]]:
             raise _damage(line, found, Mark(offset, number, sequence, digest))
         entries = rest.split(b"\t")
         offset, number, sequence, digest = offset + len(line) + 1, number + 1, sequence + len(entries), found
-        records.append((entries, Mark(offset, number, sequence, digest)))
+        records.append((entries, _new(Mark, (offset, number, sequence, digest))))
     return records
 
 

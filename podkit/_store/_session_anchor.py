@@ -5,6 +5,7 @@ It decides. What the files beside it hold and it does not name was never finishe
 
 from __future__ import annotations
 
+import functools
 import json
 
 import attrs
@@ -40,10 +41,17 @@ class SessionAnchor:
         return self.durability != Durability.POWER
 
 
-def encode_session_anchor(anchor: SessionAnchor) -> bytes:
-    """The anchor as a line of `SIZE` bytes."""
-    fields = {"podkit": "session", "format": FORMAT, **attrs.asdict(anchor)}
-    return fill_place(json.dumps(fields, separators=(",", ":")).encode())
+def encode_session_anchor(anchor: SessionAnchor, count: int) -> bytes:
+    """The anchor as a line of `SIZE` bytes, with this count."""
+    head = _head(anchor.boot, anchor.number, anchor.id, anchor.segments, anchor.segment, anchor.durability)
+    return fill_place(b'%b,"sequence":%d,"digest":"%b","count":%d}' % (head, anchor.sequence, anchor.digest.encode(), count))
+
+
+@functools.lru_cache(maxsize=8)  # it is the same until the next segment
+def _head(boot: str, number: int, session: str, segments: int, segment: str | None, durability: str) -> bytes:
+    fields = {"podkit": "session", "format": FORMAT, "boot": boot, "number": number, "id": session}
+    fields |= {"segments": segments, "segment": segment, "durability": durability}
+    return json.dumps(fields, separators=(",", ":")).encode()[:-1]
 
 
 def decode_session_anchors(data: bytes) -> tuple[SessionAnchor | None, int]:

@@ -10,8 +10,6 @@ import errno
 import os
 import stat
 
-import attrs
-
 from podkit._os import Disk
 from podkit._store._anchor_places import PLACES, SIZE, next_place
 from podkit._store._journal import syncing
@@ -83,7 +81,7 @@ class SessionLock:
         """
         self.check_place()
         self._count += 1
-        self._fill(encode_session_anchor(attrs.evolve(anchor, count=self._count)))
+        self._fill(encode_session_anchor(anchor, self._count))
         self._place = next_place(self._place)
 
     def replace(self, old: SessionAnchor | None, new: SessionAnchor, *, durable: bool) -> None:
@@ -143,4 +141,4 @@ class SessionLock:
 
     def _fill_again(self, old: SessionAnchor | None) -> None:
         self._count += 1
-        self._fill(bytes(SIZE) if old is None else encode_session_anchor(attrs.evolve(old, count=self._count)))
+        self._fill(bytes(SIZE) if old is None else encode_session_anchor(old, self._count))
