@@ -38,6 +38,7 @@ class Found:
     journal: Journal | None = None
     entries: tuple[bytes, ...] = ()
     manifest: bytes | None = None
+    torn: CorruptLogError | None = None  # where a loss of power left what is no record, behind all that was promised
 
 
 class FileSession(Session):
@@ -247,9 +248,12 @@ class FileSession(Session):
             self._retired.pop().close()
 
     def _let_go(self) -> None:
-        if self._behind and not self._broken and not self._durable and self._journal is not None:
-            with contextlib.suppress(OSError):
-                self._vouch(self._journal.mark)
+        if self._journal is not None and not self._broken:
+            with contextlib.suppress(OSError):  # what it says still holds
+                if self._behind and not self._durable:
+                    self._vouch(self._journal.mark)
+                if self._durable and self._changes:
+                    self._lock.sync()
         self._close_files()
         self._lock.unlock()
 

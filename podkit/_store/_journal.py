@@ -96,12 +96,12 @@ class Journal:
         """Stop keeping where records ended: `ended` is of no use from here, and a long log takes less memory."""
         self._ends = None
 
-    def catch_up(self) -> list[bytes]:
-        """The entries that were appended since the last call, by anybody. Raises `DamagedError`, `OSError`.
+    def catch_up(self, *, until: int | None = None) -> list[bytes]:
+        """The entries that were appended since the last call, by anybody, or those before the byte `until`.
 
-        A file that became shorter than what was read of it before is damaged too.
+        Raises `DamagedError`, `OSError`. A file that became shorter than what was read of it before is damaged too.
         """
-        data = self._tail()
+        data = self._tail()[: None if until is None else until - self._offset]
         if not data:
             return []
         records = decode_records(data, self.mark)
@@ -137,6 +137,10 @@ class Journal:
         self._digest = digest
         if self._ends is not None:
             self._ends[self._sequence] = digest
+
+    def rest(self) -> bytes:
+        """What is behind the last record that was read. Raises `OSError`, `DamagedError`."""
+        return self._tail()
 
     def cut(self) -> None:
         """Cut off what a writer left unfinished behind the last record. Only for who holds the lock. Raises `OSError`."""

@@ -117,12 +117,12 @@ class SessionFiles:
                 raise
         return journal
 
-    def read_segment(self, number: int, segment: str) -> tuple[list[bytes], Journal]:
-        """Every entry of a segment, verified, and the journal behind them. Raises `CorruptLogError` too."""
+    def read_segment(self, number: int, segment: str, *, until: int | None = None) -> tuple[list[bytes], Journal]:
+        """Every entry of a segment, or those before the byte `until`, verified, and the journal. Raises `CorruptLogError` too."""
         journal = self.open_segment(number, segment)
         try:
             with damage(journal.path):
-                return journal.catch_up(), journal
+                return journal.catch_up(until=until), journal
         except BaseException:
             journal.close()
             raise
@@ -164,6 +164,15 @@ class SessionFiles:
         if durable:
             with syncing(self._manifest):
                 self._disk.sync_dir(self.directory)
+
+    def keep_copy(self, path: str, data: bytes) -> None:
+        """Keep what is to be cut off as evidence."""
+        fd = self._disk.open(path, _MAKE, 0o600)
+        try:
+            if self._disk.write(fd, data) != len(data):
+                raise OSError(errno.ENOSPC, "the evidence could not be kept", path)
+        finally:
+            self._disk.close(fd)
 
     def _records(self, path: str) -> int:
         fd = self._disk.open(path, _READ)

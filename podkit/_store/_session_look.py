@@ -13,7 +13,7 @@ from podkit._os import Disk
 from podkit._store._journal_record import DamagedError, Mark, decode_records, record_number
 from podkit._store._plan_session import decode_manifest
 from podkit._store._session_files import SessionFiles, check_end
-from podkit._store._session_open import check_unused, find_session, judge, lost_end
+from podkit._store._session_open import check_unused, find_session, lost_end, restarted
 from podkit.errors import CorruptLogError, UnknownSessionError
 
 if TYPE_CHECKING:
@@ -58,7 +58,12 @@ def peek_session(name: str, place: str, lock: SessionLock, *, boot: str, disk: D
     segments, count = tuple(files.known(anchor)), 0
     if anchor.segment is not None:
         path = files.path(anchor.segments, anchor.segment)
-        count = _count(path, disk)
+        try:
+            count = _count(path, disk)
+        except CorruptLogError:
+            if not restarted(anchor, boot):
+                raise
+            count = _sound(place, anchor, boot, disk)
         if count < anchor.sequence and not lost_end(count, anchor, boot):
             raise CorruptLogError(path, f"it ends with entry {count}, and its anchor says {anchor.sequence}")
     return SessionInfo(name, anchor.id, segments, count, decode_manifest(files.read_manifest()))
@@ -67,11 +72,10 @@ def peek_session(name: str, place: str, lock: SessionLock, *, boot: str, disk: D
 def verify_session(name: str, place: str, lock: SessionLock, *, boot: str, disk: Disk) -> VerifiedSession:
     """Check every record of a session. Raises `OSError`, `CorruptLogError`, `UnknownSessionError`."""
     anchor = _anchor(name, place, lock, disk)
-    found = find_session(place, anchor, disk=disk)
+    found = find_session(place, anchor, boot=boot, disk=disk)
     if found.journal is None:
         return VerifiedSession(name, anchor.id, 0, 0, 0)
     with contextlib.closing(found.journal) as journal:
-        judge(journal, anchor, boot)
         total, header, unfinished = len(found.entries), journal.header, journal.unfinished
     for number in range(anchor.segments - 1, 0, -1):
         entries, earlier = found.files.read_segment(number, found.segments[number - 1])
@@ -87,6 +91,15 @@ def _anchor(name: str, place: str, lock: SessionLock, disk: Disk) -> SessionAnch
         check_unused(place, disk)
         raise UnknownSessionError(name)
     return anchor
+
+
+def _sound(place: str, anchor: SessionAnchor, boot: str, disk: Disk) -> int:
+    """How many entries a segment has in front of what a loss of power left."""
+    found = find_session(place, anchor, boot=boot, disk=disk)
+    if found.journal is None:
+        return 0
+    with contextlib.closing(found.journal) as journal:
+        return journal.mark.sequence
 
 
 def _count(path: str, disk: Disk) -> int:

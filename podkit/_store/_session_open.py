@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from podkit._store._journal import Journal
     from podkit._store._session_lock import SessionLock
 
-_MAKE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 _log = logging.getLogger("podkit.session")
 
 
@@ -31,12 +30,13 @@ def resume_session(name: str, place: str, lock: SessionLock, *, boot: str, durab
     if anchor is None:
         check_unused(place, disk)
         raise UnknownSessionError(name)
-    found = find_session(place, anchor, disk=disk)
+    found = find_session(place, anchor, boot=boot, disk=disk)
     try:
-        if found.journal is not None:
-            judge(found.journal, anchor, boot)
         found.files.tidy(anchor)
         if found.journal is not None:
+            if found.torn is not None:
+                found.files.keep_copy(f"{found.journal.path}.lost-{found.journal.mark.offset}", found.journal.rest())
+                _log.warning("%s: the machine was restarted; what was not written out is kept beside it", found.torn)
             found.journal.cut()
             mark = found.journal.mark
             anchor = attrs.evolve(anchor, sequence=mark.sequence, digest=mark.digest.decode())
@@ -48,13 +48,27 @@ def resume_session(name: str, place: str, lock: SessionLock, *, boot: str, durab
     return found
 
 
-def find_session(place: str, anchor: SessionAnchor, *, disk: Disk) -> Found:
+def find_session(place: str, anchor: SessionAnchor, *, boot: str, disk: Disk) -> Found:
     """What the anchor names, read and verified; nothing is changed. Raises `OSError`, `CorruptLogError`."""
     files = SessionFiles(place, anchor.number, anchor.id, disk=disk)
     found = Found(files, anchor, files.known(anchor), manifest=files.read_manifest())
-    if anchor.segment is not None:
-        entries, found.journal = files.read_segment(anchor.segments, anchor.segment)
-        found.entries = tuple(entries)
+    if anchor.segment is None:
+        return found
+    try:
+        entries, journal = files.read_segment(anchor.segments, anchor.segment)
+    except CorruptLogError as error:
+        if not restarted(anchor, boot) or not error.offset:
+            raise
+        entries, journal = files.read_segment(anchor.segments, anchor.segment, until=error.offset)
+        found.torn = error
+    try:
+        if found.torn is not None and not journal.ended(anchor.sequence, anchor.digest):
+            raise found.torn
+        judge(journal, anchor, boot)
+    except BaseException:
+        journal.close()
+        raise
+    found.journal, found.entries = journal, tuple(entries)
     return found
 
 
@@ -75,7 +89,12 @@ def judge(journal: Journal, anchor: SessionAnchor, boot: str) -> None:
 
 def lost_end(sequence: int, anchor: SessionAnchor, boot: str) -> bool:
     """Whether a log that ends with this entry may have lost its end with the power, and nobody promised otherwise."""
-    return sequence < anchor.sequence and anchor.may_be_ahead and anchor.boot != boot and UNKNOWN not in (anchor.boot, boot)
+    return sequence < anchor.sequence and anchor.may_be_ahead and restarted(anchor, boot)
+
+
+def restarted(anchor: SessionAnchor, boot: str) -> bool:
+    """Whether the machine was restarted since: behind what the anchor names, a loss of power may have left anything."""
+    return anchor.boot != boot and UNKNOWN not in (anchor.boot, boot)
 
 
 def check_unused(place: str, disk: Disk) -> None:
@@ -88,16 +107,18 @@ def check_unused(place: str, disk: Disk) -> None:
 
 def begin_session(place: str, lock: SessionLock, session: str, *, boot: str, durability: Durability, disk: Disk) -> Found:
     """Make a new session; the earlier ones stay where they are. Raises `OSError`, `CorruptLogError` for a newer podkit's."""
-    earlier = None
+    earlier, damaged = None, b""
     there = sessions(place, disk)
     try:
         earlier = lock.anchor()
     except CorruptLogError as error:
         if isinstance(error.__cause__, NewerError):
             raise
-        _keep_copy(f"{lock.path}.{max(there, default=0) + 1}", lock.raw(), disk)
+        damaged = lock.raw()
     number = max(0 if earlier is None else earlier.number, max(there, default=0)) + 1
     files = SessionFiles(place, number, session, disk=disk)
+    if damaged:
+        files.keep_copy(f"{lock.path}.{number}", damaged)
     anchor = SessionAnchor(boot=boot, number=number, id=session, durability=durability.value)
     disk.mkdir(files.directory, 0o700)
     durable = durability is Durability.POWER
@@ -125,11 +146,3 @@ def _vouch(found: Found, lock: SessionLock, anchor: SessionAnchor) -> None:
     lock.write(anchor)
     lock.sync()
     found.anchor = anchor
-
-
-def _keep_copy(path: str, data: bytes, disk: Disk) -> None:
-    fd = disk.open(path, _MAKE, 0o600)
-    try:
-        disk.write(fd, data)
-    finally:
-        disk.close(fd)
