@@ -55,7 +55,7 @@ class FileSession(Session):
         self._durable = durability is Durability.POWER
         self._stopped: str | None = None  # why nothing is committed any more
         self._errno: int | None = None
-        self._closed = self._broken = self._abandoned = False
+        self._closed = self._broken = self._abandoned = self._anchor_due = False
         self._behind = 0  # records that the anchor does not know of
         self._changes = self._synced = 0
         self._retired: list[Journal] = []  # of earlier segments, which a write-out may still be at
@@ -172,17 +172,23 @@ class FileSession(Session):
             self._closed = True
             self._stopped = self._stopped or "it was let go"
             with trio.move_on_after(_PATIENCE, shield=True):
-                while self._committer.busy or (self._durable and not self._broken and self._synced < self._changes):
+                while self._committer.busy or (self._durable and not self._broken and self._due):
                     await self._committer.flight()
             self._abandoned = self._committer.busy  # a disk that hangs: who writes it out lets go
             if not self._abandoned:
                 self._let_go()
         await trio.lowlevel.checkpoint()
 
+    @property
+    def _due(self) -> bool:
+        """Whether there is anything left to write out, the anchor included: then all that was committed is vouched for."""
+        return self._synced < self._changes or self._anchor_due
+
     def _begin(self) -> tuple[Callable[[], None], Landed]:
         """Write out what was committed so far: what a thread does, and what follows from how that went."""
         journal, changes = self._journal, self._changes
-        assert journal is not None  # before the first segment nothing was committed
+        if journal is None or self._synced >= changes:
+            return self._lock.sync, self._anchored
         mark = journal.mark
 
         def landed(error: BaseException | None) -> None:
@@ -193,11 +199,21 @@ class FileSession(Session):
                 if journal is self._journal:
                     with contextlib.suppress(OSError):  # it counts; the next write-out brings the anchor up
                         self._vouch(mark)
-            self._close_retired()
-            if self._abandoned:
-                self._let_go()
+                        self._anchor_due = True
+            self._over()
 
         return journal.sync, landed
+
+    def _anchored(self, error: BaseException | None) -> None:
+        self._anchor_due = False
+        if error is not None:
+            self._break(error)
+        self._over()
+
+    def _over(self) -> None:
+        self._close_retired()
+        if self._abandoned:
+            self._let_go()
 
     def _anchor_at(self, mark: Mark, **more: Any) -> SessionAnchor:
         fields = {"sequence": mark.sequence, "digest": mark.digest.decode(), "durability": self.durability.value, **more}
@@ -248,12 +264,9 @@ class FileSession(Session):
             self._retired.pop().close()
 
     def _let_go(self) -> None:
-        if self._journal is not None and not self._broken:
+        if self._behind and not self._broken and not self._durable and self._journal is not None:
             with contextlib.suppress(OSError):  # what it says still holds
-                if self._behind and not self._durable:
-                    self._vouch(self._journal.mark)
-                if self._durable and self._changes:
-                    self._lock.sync()
+                self._vouch(self._journal.mark)
         self._close_files()
         self._lock.unlock()
 

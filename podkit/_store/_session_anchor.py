@@ -43,13 +43,13 @@ class SessionAnchor:
 
 def encode_session_anchor(anchor: SessionAnchor, count: int) -> bytes:
     """The anchor as a line of `SIZE` bytes, with this count."""
-    head = _head(anchor.boot, anchor.number, anchor.id, anchor.segments, anchor.segment, anchor.durability)
+    head = _head(FORMAT, anchor.boot, anchor.number, anchor.id, anchor.segments, anchor.segment, anchor.durability)
     return fill_place(b'%b,"sequence":%d,"digest":"%b","count":%d}' % (head, anchor.sequence, anchor.digest.encode(), count))
 
 
 @functools.lru_cache(maxsize=8)  # it is the same until the next segment
-def _head(boot: str, number: int, session: str, segments: int, segment: str | None, durability: str) -> bytes:
-    fields = {"podkit": "session", "format": FORMAT, "boot": boot, "number": number, "id": session}
+def _head(fmt: int, boot: str, number: int, session: str, segments: int, segment: str | None, durability: str) -> bytes:
+    fields = {"podkit": "session", "format": fmt, "boot": boot, "number": number, "id": session}
     fields |= {"segments": segments, "segment": segment, "durability": durability}
     return json.dumps(fields, separators=(",", ":")).encode()[:-1]
 
