@@ -269,6 +269,7 @@ class FileSession(Session):
                 self._vouch(self._journal.mark)
         self._close_files()
         self._lock.unlock()
+        _live.discard(self)
 
     def _close_files(self) -> None:
         for journal in (*self._retired, *([self._journal] if self._journal else [])):
@@ -294,7 +295,8 @@ _live: weakref.WeakSet[FileSession] = weakref.WeakSet()
 
 def _let_go_after_fork() -> None:
     for session in tuple(_live):
-        session.after_fork()
+        with contextlib.suppress(BaseException):  # whatever one of them says, the others are let go too
+            session.after_fork()
 
 
 os.register_at_fork(after_in_child=_let_go_after_fork)

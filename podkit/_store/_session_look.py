@@ -96,8 +96,7 @@ def _anchor(name: str, place: str, lock: SessionLock, disk: Disk) -> SessionAnch
 def _sound(place: str, anchor: SessionAnchor, boot: str, disk: Disk) -> int:
     """How many entries a segment has in front of what a loss of power left."""
     found = find_session(place, anchor, boot=boot, disk=disk)
-    if found.journal is None:
-        return 0
+    assert found.journal is not None
     with contextlib.closing(found.journal) as journal:
         return journal.mark.sequence
 

@@ -16,7 +16,9 @@ import trio.testing
 
 import podkit
 from podkit._os._disk import Disk
-from podkit._store import FileSessionStore, MemorySessionStore, _file_sessions, _session_open, open_sessions
+from podkit._store import FileSessionStore, MemorySessionStore, _file_sessions, open_sessions
+from podkit._store._anchor_places import fill_place
+from podkit._store._committer import Committer
 from podkit._store._plan_session import LONGEST_ENTRY, check_entries
 from podkit.abc import Durability
 from podkit.errors import CorruptLogError, SessionBusyError, SessionError, UnknownSessionError
@@ -519,6 +521,60 @@ async def test_what_was_to_survive_a_loss_of_power_and_is_gone_is_refused_after_
             await FileSessionStore(where, durability=durability).open("root")
 
 
+@pytest.mark.proves("I29", "I30")
+@pytest.mark.parametrize("durability", ["process", "power"])
+async def test_what_a_loss_of_power_left_behind_all_that_was_promised_is_kept_beside_the_log(
+    where, durability, monkeypatch, caplog
+):
+    async with await begun(FileSessionStore(where, durability=durability), "root", 1) as session:
+        session.append(entries(2))
+    log = os.path.join(where, "root", "1.s-1", "1.a.log")
+    size, left = os.path.getsize(log), b"\0" * 40 + b"0123 half a record\n" + b"more"
+    with open(log, "ab") as file:
+        file.write(left)
+    store = FileSessionStore(where, durability=durability)
+    for look in (store.open, store.peek, store.verify):
+        with pytest.raises(CorruptLogError):  # nothing but a restart explains that
+            await look("root")
+    monkeypatch.setattr(_file_sessions, "boot_id", lambda: "later")
+    store = FileSessionStore(where, durability=durability)
+    assert (await store.peek("root")).count == 2
+    assert (await store.verify("root")).unfinished == len(left)
+    with caplog.at_level(logging.WARNING, "podkit.session"):
+        async with await store.open("root") as session:
+            assert list(session.entries) == entries(1, 2)
+    assert "kept beside it" in caplog.text
+    with open(f"{log}.lost-{size}", "rb") as file:
+        assert file.read() == left
+    with open(log, "r+b") as file:
+        file.seek(size - 9)
+        file.write(b"damage")
+    monkeypatch.setattr(_file_sessions, "boot_id", lambda: "still later")
+    store = FileSessionStore(where, durability=durability)
+    for look in (store.open, store.peek, store.verify):
+        with pytest.raises(CorruptLogError):  # that was promised
+            await look("root")
+
+
+async def test_evidence_that_cannot_be_kept_is_not_cut_off(where, monkeypatch):
+    class Full(Disk):
+        def write(self, fd, data):
+            return super().write(fd, data[:1])
+
+    await (await begun(FileSessionStore(where), "root", 1)).aclose()
+    log = os.path.join(where, "root", "1.s-1", "1.a.log")
+    with open(log, "ab") as file:
+        file.write(b"\0\0\n")
+    monkeypatch.setattr(_file_sessions, "boot_id", lambda: "later")
+    size = os.path.getsize(log)
+    with pytest.raises(SessionError, match="evidence") as caught:
+        await FileSessionStore(where, _disk=Full()).open("root")
+    assert caught.value.errno == errno.ENOSPC
+    assert os.path.getsize(log) == size
+    async with await FileSessionStore(where).open("root") as session:
+        assert list(session.entries) == entries(1)
+
+
 async def test_a_boot_that_cannot_be_told_is_an_error_of_the_session(where, monkeypatch):
     def fail():
         raise OSError(errno.EIO, "broken")
@@ -663,5 +719,48 @@ async def test_many_sessions_leave_no_descriptor_and_no_thread(store):
     assert len(os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd")) == before
 
 
-def test_the_log_of_a_loss_is_named_like_the_others():
-    assert _session_open._log.name == "podkit.session"
+async def test_files_that_were_let_go_may_be_let_go_again(where):
+    session = await begun(FileSessionStore(where), "root", 1)
+    await session.aclose()
+    session._close_files()
+    session._lock.unlock()
+    session._lock.close()
+    async with await FileSessionStore(where).open("root") as again:
+        assert session._lock._fd < 0 <= again._lock._fd
+
+
+async def test_a_lock_file_of_something_else_is_refused(where):
+    await (await begun(FileSessionStore(where), "root", 1)).aclose()
+    with open(os.path.join(where, "root", "lock"), "r+b") as file:
+        file.write(fill_place(b'{"podkit":"else"}'))
+    with pytest.raises(CorruptLogError, match="another podkit"):
+        await FileSessionStore(where).open("root")
+
+
+# The write-out by itself.
+
+
+async def test_what_goes_wrong_after_a_write_out_is_raised_by_who_waits_for_it():
+    def landed(error):
+        assert error is None
+        raise ZeroDivisionError
+
+    committer = Committer(lambda: (lambda: None, landed))
+    with trio.fail_after(5), pytest.raises(ZeroDivisionError):
+        await committer.flight()
+    assert not committer.busy
+
+
+async def test_a_forked_copy_does_not_hear_of_a_write_out():
+    heard = trio.Event()
+    go = threading.Event()
+    committer = Committer(lambda: (lambda: go.wait(10), lambda error: heard.set()))
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(committer.flight)
+            await trio.testing.wait_all_tasks_blocked()
+            committer.forget()
+            assert not committer.busy
+            go.set()
+            await heard.wait()
+            nursery.cancel_scope.cancel()
