@@ -147,9 +147,8 @@ async def appended(base: Path, rounds: int, scale: int) -> None:
     limit = found["Write"]
     for name, took in found.items():
         ratio = statistics.median(a / b for a, b in zip(limit, took, strict=True))
-        print(
-            f"  {name:12} {statistics.median(took) * 1e6:9.2f} us  {1 / statistics.median(took):10,.0f}/s   {ratio:6.3f}x of the limit"
-        )
+        each = statistics.median(took)
+        print(f"  {name:12} {each * 1e6:9.2f} us  {1 / each:10,.0f}/s   {ratio:6.3f}x of the limit")
 
 
 async def durable(base: Path, rounds: int, scale: int) -> None:

@@ -241,6 +241,27 @@ async def test_a_forked_copy_holds_nothing_and_commits_nothing(where, durability
 
 
 @pytest.mark.proves("I5")
+async def test_a_copy_lets_go_of_every_session_whatever_one_of_them_says(where, monkeypatch):
+    from podkit._store import _file_session
+
+    store = FileSessionStore(where)
+    sessions = [await begun(store, name, 1) for name in ("a", "b")]
+
+    def fail():
+        raise KeyboardInterrupt
+
+    for session in sessions:
+        session.rotate("b", [])
+    monkeypatch.setattr(sessions[0], "after_fork", fail)
+    _file_session._let_go_after_fork()
+    sessions[0].append(entries(2))
+    with pytest.raises(SessionError, match="forked copy"):
+        sessions[1].append(entries(2))
+    await sessions[0].aclose()
+    await sessions[1].aclose()
+
+
+@pytest.mark.proves("I5")
 async def test_a_session_whose_lock_was_replaced_commits_nothing_more(where):
     store = FileSessionStore(where)
     session = await begun(store, "root", 1)
@@ -613,6 +634,7 @@ async def test_a_look_at_a_session_tells_how_long_it_is_without_reading_it(where
     session = await store.open("root", create="s-1")
     info = await store.peek("root")
     assert (info.id, info.segments, info.segment, info.count, info.manifest) == ("s-1", (), None, 0, None)
+    assert (await store.verify("root")).segments == 0
     session.rotate("a", [])
     session.save({"v": 1})
     info = await store.peek("root")

@@ -18,7 +18,7 @@ LONG = "PODKIT_LONG" in os.environ
 KINDS = [("kill-before", False), ("kill-after", False), ("enospc", False)]
 SHORT = [("short-1", False), ("short-1", True), ("short-all-but-1", False), ("short-all-but-1", True)]  # of a write
 SOME = [("enospc", True), ("eio", False), ("eio", True), ("eintr", False), ("eintr", True), ("emfile", False), ("erofs", True)]
-STEP = 1 if LONG else 5  # of these at some calls only
+STEP = 1 if LONG else 9  # of these at some calls only
 POINTS = {}
 
 
