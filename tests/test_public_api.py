@@ -15,13 +15,8 @@ ROOT = Path(__file__).parent.parent
 PROMISED = {
     "podkit": """
         open_pod adopt_pod connect Scope ScopeRule Permission Limits MemoryTransport MemoryRegistry FileRegistry TaskLauncher
-<<<<<<< HEAD
-        ProcessLauncher inspect Completed Outcome StopReport Client Pod Child abc protocol errors
-        Transcript TranscriptLimits fold_transcript
-=======
         MemorySessionStore FileSessionStore SessionInfo VerifiedSession ProcessLauncher
-        inspect Completed Outcome StopReport Client Pod Child abc protocol errors
->>>>>>> a9d0b49 (Show how sessions are kept: a page, a program, the words and the reasons)
+        Transcript TranscriptLimits fold_transcript inspect Completed Outcome StopReport Client Pod Child abc protocol errors
         PodkitError ProtocolError LocalProtocolError RemoteProtocolError InvalidNameError ScopeError InvalidRuleError NotSubsetError
         AccessDeniedError PathRefusedError RegistryError DuplicatePodError UnknownPodError WriteConflictError StaleIncarnationError
         AdoptionRefusedError CorruptRegistryError RegistryBusyError TransportError UnknownSchemeError PodUnreachableError
