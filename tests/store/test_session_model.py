@@ -15,7 +15,7 @@ from podkit.errors import CorruptLogError, SessionError
 
 LONG = "PODKIT_LONG" in os.environ
 STEPS = 40
-EXAMPLES = 7000 if LONG else 400
+EXAMPLES = 7000 if LONG else 340
 TOP = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 STEPS_DONE = []
 
