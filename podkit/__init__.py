@@ -42,7 +42,11 @@ from podkit._life import ProcessLauncher as ProcessLauncher
 from podkit._life import TaskLauncher as TaskLauncher
 from podkit._net import MemoryTransport as MemoryTransport
 from podkit._store import FileRegistry as FileRegistry
+from podkit._store import FileSessionStore as FileSessionStore
 from podkit._store import MemoryRegistry as MemoryRegistry
+from podkit._store import MemorySessionStore as MemorySessionStore
+from podkit._store import SessionInfo as SessionInfo
+from podkit._store import VerifiedSession as VerifiedSession
 from podkit._store import inspect as inspect
 
 # Errors: the whole tree, each with its fields.

@@ -44,6 +44,7 @@ SAMPLES = [
     errors.StopFailedError("kid"),
     errors.CorruptLogError("/l", "broken", 2),
     errors.SessionBusyError("s"),
+    errors.SessionBusyError("s", "process 7"),
     errors.UnknownSessionError("kid"),
     errors.ConfinementError("kernel", "no Landlock"),
     errors.ModelError("overloaded", 529, 2.0),

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent
 PROMISED = {
     "podkit": """
         open_pod adopt_pod connect Scope ScopeRule Permission Limits MemoryTransport MemoryRegistry FileRegistry TaskLauncher
-        ProcessLauncher inspect Completed Outcome StopReport Client Pod Child abc protocol errors
-        Transcript TranscriptLimits fold_transcript
+        MemorySessionStore FileSessionStore SessionInfo VerifiedSession ProcessLauncher
+        Transcript TranscriptLimits fold_transcript inspect Completed Outcome StopReport Client Pod Child abc protocol errors
         PodkitError ProtocolError LocalProtocolError RemoteProtocolError InvalidNameError ScopeError InvalidRuleError NotSubsetError
         AccessDeniedError PathRefusedError RegistryError DuplicatePodError UnknownPodError WriteConflictError StaleIncarnationError
         AdoptionRefusedError CorruptRegistryError RegistryBusyError TransportError UnknownSchemeError PodUnreachableError
@@ -32,11 +32,12 @@ PROMISED = {
         Scope Limits step Transcript TranscriptLimits TranscriptRun fold_transcript UserInput AssistantText AssistantThinking
         ToolUse ToolReply SystemNote OtherItem""",
     "podkit.abc": """
-        Worker Run Tool ToolOutput Transport Registry Lease Launcher Process Pod Completed Job Model ModelRequest FileStat""",
+        Worker Run Tool ToolOutput Transport Registry Lease Launcher Process Pod Completed Job Model ModelRequest FileStat
+        Session SessionStore Durability""",
     "podkit.errors": "PodkitError",
     "podkit.tools": "pod_tools",
     "podkit.testing": """
-        check_transport check_registry check_launcher check_worker check_model open_world simulate Faults Report
+        check_transport check_registry check_launcher check_worker check_model check_session_store open_world simulate Faults Report
         ScriptedWorker Say Sleep CallTool Spawn Fail ScriptedModel record""",
     "podkit_transports": "UnixTransport TcpTransport",
 }
@@ -57,6 +58,16 @@ SIGNATURES = {
     "podkit:MemoryTransport": "",
     "podkit:MemoryRegistry": "",
     "podkit:FileRegistry": "dir= * lock_timeout= durable=",
+    "podkit:MemorySessionStore": "",
+    "podkit:FileSessionStore": "directory * durability=",
+    "podkit:FileSessionStore.peek": "name",
+    "podkit:FileSessionStore.verify": "name",
+    "podkit.abc:SessionStore.open": "name * create=",
+    "podkit.abc:Session.append": "entries",
+    "podkit.abc:Session.rotate": "segment entries",
+    "podkit.abc:Session.read": "segment",
+    "podkit.abc:Session.save": "manifest",
+    "podkit.testing:check_session_store": "make * make_second=",
     "podkit:TaskLauncher": "make_worker",
     "podkit:ProcessLauncher": "argv * env= cwd=",
     "podkit:Client.notify": "message * wake=",

@@ -1,8 +1,13 @@
-"""What is kept: the registry of who holds what, in a file or in memory."""
+"""What is kept: the registry of who holds what, and sessions, in files or in memory."""
 
 from ._file_registry import FileRegistry as FileRegistry
 from ._file_registry import open_registry as open_registry
+from ._file_sessions import FileSessionStore as FileSessionStore
+from ._file_sessions import open_sessions as open_sessions
 from ._inspect import Holding as Holding
 from ._inspect import Inspection as Inspection
 from ._inspect import inspect as inspect
 from ._memory_registry import MemoryRegistry as MemoryRegistry
+from ._memory_sessions import MemorySessionStore as MemorySessionStore
+from ._session_look import SessionInfo as SessionInfo
+from ._session_look import VerifiedSession as VerifiedSession

@@ -7,18 +7,15 @@ of the two, and the other one, which is one record behind, still holds.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from typing import Any
 
 import attrs
 
+from podkit._store._anchor_places import PLACES, SIZE, fill_place, next_place, place_body
 from podkit._store._journal_record import DamagedError, NewerError
 
 FORMAT = 2
-SIZE = 512
-PLACES = 2
-_CHECK = 16
 
 
 @attrs.frozen(kw_only=True)
@@ -46,19 +43,7 @@ def encode_anchor(anchor: Anchor) -> bytes:
         anchor.sequence,
         anchor.digest.encode(),
     )
-    line = b"%b %b" % (_check(body), body)
-    return line.ljust(SIZE - 1) + b"\n"
-
-
-def put_anchor(data: bytes, anchor: bytes, place: int) -> bytes:
-    """The first bytes of a lock file with an anchor put into one of its places."""
-    data = data.ljust(PLACES * SIZE, b"\0")
-    return data[: place * SIZE] + anchor + data[(place + 1) * SIZE :]
-
-
-def next_place(place: int) -> int:
-    """Where the anchor after the one in this place goes."""
-    return (place + 1) % PLACES
+    return fill_place(body)
 
 
 def decode_anchors(data: bytes) -> tuple[Anchor | None, int]:
@@ -94,8 +79,8 @@ def _head(fmt: int, boot: str, epoch: str, generation: int) -> bytes:
 @functools.lru_cache(maxsize=8)  # of the two places one is as it was
 def _decode(data: bytes) -> Anchor | None:
     """An anchor; None for bytes that were never written, or are not what was written; `_OLDER` for one of an older podkit."""
-    check, _, body = data.rstrip(b" \n").partition(b" ")
-    if len(data) < SIZE or check != _check(body):
+    body = place_body(data)
+    if body is None:
         return None
     fields: dict[str, Any] = json.loads(body)
     fmt = fields.pop("format")
@@ -104,7 +89,3 @@ def _decode(data: bytes) -> Anchor | None:
     if fmt != FORMAT:
         raise NewerError(f"it was written by another podkit (format {fmt})", 1, 0)
     return Anchor(**fields)
-
-
-def _check(body: bytes) -> bytes:
-    return hashlib.sha256(body).hexdigest()[:_CHECK].encode()

@@ -9,10 +9,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import attrs
-
 from podkit._os import DISK, Disk
-from podkit._store._journal_record import DamagedError, Mark, decode_records, encode_record
+from podkit._store._journal_record import DamagedError, Mark, chain_record, check_record, decode_records
 
 _READ = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 _MAKE = _READ | os.O_CREAT | os.O_TRUNC
@@ -33,8 +31,8 @@ class Journal:
     def __init__(self, path: str, fd: int, disk: Disk) -> None:
         self.path, self._fd, self._disk = path, fd, disk
         self.header: Mapping[str, Any] = {}
-        self.mark = Mark()
-        self._ends: dict[int, bytes] = {}  # sequence -> digest, of every record
+        self._offset, self._line, self._sequence, self._digest = Mark()  # by themselves, since each record changes them
+        self._ends: dict[int, bytes] | None = {}  # sequence -> digest, of every record; None: not kept any more
         self._size: int | None = None  # of the file, as last seen; None: unknown
 
     @classmethod
@@ -76,20 +74,34 @@ class Journal:
         return journal
 
     @property
+    def mark(self) -> Mark:
+        """The place behind the last record that was read or appended."""
+        return Mark(self._offset, self._line, self._sequence, self._digest)
+
+    @property
     def base(self) -> int:
         """The number after which the entries of this file begin."""
         return int(self.header["base"])
 
+    @property
+    def unfinished(self) -> int:
+        """Bytes behind the last record, when it was last looked: what a writer that died left."""
+        return 0 if self._size is None else self._size - self._offset
+
     def ended(self, sequence: int, digest: str) -> bool:
         """Whether a record read so far ended with that number and has that digest. The header counts as one."""
-        return self._ends.get(sequence) == digest.encode()
+        return self._ends is not None and self._ends.get(sequence) == digest.encode()
 
-    def catch_up(self) -> list[bytes]:
-        """The entries that were appended since the last call, by anybody. Raises `DamagedError`, `OSError`.
+    def forget(self) -> None:
+        """Stop keeping where records ended: `ended` is of no use from here, and a long log takes less memory."""
+        self._ends = None
 
-        A file that became shorter than what was read of it before is damaged too.
+    def catch_up(self, *, until: int | None = None) -> list[bytes]:
+        """The entries that were appended since the last call, by anybody, or those before the byte `until`.
+
+        Raises `DamagedError`, `OSError`. A file that became shorter than what was read of it before is damaged too.
         """
-        data = self._tail()
+        data = self._tail()[: None if until is None else until - self._offset]
         if not data:
             return []
         records = decode_records(data, self.mark)
@@ -102,22 +114,39 @@ class Journal:
 
         What a writer that died left unfinished is cut off first. Raises `OSError`; then nothing was appended.
         """
-        line, mark = encode_record(self.mark, entries)
-        size, self._size = self._size, None
-        if size is None:
-            size = self._disk.fstat(self._fd).st_size
-        if size > self.mark.offset:
-            self._disk.truncate(self._fd, self.mark.offset)
+        check_record(entries)
+        self.append_checked(entries)
+
+    def append_checked(self, entries: Sequence[bytes]) -> None:
+        """`append` for entries that were looked at before: at least one, none empty, without tabs and line feeds."""
+        offset = self._offset
+        if self._size != offset:
+            self._trim(offset)
+        line, digest = chain_record(self._digest, self._sequence + 1, entries)
+        length, self._size = len(line), None
         try:
-            written = self._disk.write(self._fd, line)
-            if written < len(line):
+            if self._disk.write(self._fd, line) < length:
                 raise OSError(errno.ENOSPC, "only a part of the record could be written", self.path)
         except OSError:
             with contextlib.suppress(OSError):
-                self._disk.truncate(self._fd, self.mark.offset)
+                self._disk.truncate(self._fd, offset)
             raise
-        self._advance(mark)
-        self._size = mark.offset
+        self._offset = self._size = offset + length
+        self._line += 1
+        self._sequence += len(entries)
+        self._digest = digest
+        if self._ends is not None:
+            self._ends[self._sequence] = digest
+
+    def rest(self) -> bytes:
+        """What is behind the last record that was read. Raises `OSError`, `DamagedError`."""
+        return self._tail()
+
+    def cut(self) -> None:
+        """Cut off what a writer left unfinished behind the last record. Only for who holds the lock. Raises `OSError`."""
+        if self._disk.fstat(self._fd).st_size > self._offset:
+            self._disk.truncate(self._fd, self._offset)
+        self._size = self._offset
 
     def sync(self) -> None:
         """Return when all that was appended is on the disk. Raises `SyncError`."""
@@ -131,19 +160,27 @@ class Journal:
             with contextlib.suppress(OSError):  # what counts was written long before
                 self._disk.close(fd)
 
+    def _trim(self, offset: int) -> None:
+        size, self._size = self._size, None
+        if size is None:
+            size = self._disk.fstat(self._fd).st_size
+        if size > offset:
+            self._disk.truncate(self._fd, offset)
+
     def _tail(self) -> bytes:
         size = self._size = self._disk.fstat(self._fd).st_size
-        if size < self.mark.offset:
-            raise DamagedError(f"the file has {size} bytes, and had {self.mark.offset} before", self.mark.line, size)
-        chunks, at = [], self.mark.offset
+        if size < self._offset:
+            raise DamagedError(f"the file has {size} bytes, and had {self._offset} before", self._line, size)
+        chunks, at = [], self._offset
         while at < size and (chunk := self._disk.pread(self._fd, min(_CHUNK, size - at), at)):
             chunks.append(chunk)
             at += len(chunk)
         return b"".join(chunks)
 
     def _advance(self, mark: Mark) -> None:
-        self.mark = mark
-        self._ends[mark.sequence] = mark.digest
+        self._offset, self._line, self._sequence, self._digest = mark
+        if self._ends is not None:
+            self._ends[mark.sequence] = mark.digest
 
     def _write_header(self, header: Mapping[str, Any]) -> None:
         self.header = header
@@ -163,12 +200,13 @@ class Journal:
             sound = False
         if not sound:
             raise DamagedError("the header is not one", 1, 0)
-        self.header, self.mark = header, records[0][1]
+        self.header = header
+        self._advance(records[0][1])
         self._begin()
 
     def _begin(self) -> None:
-        self._ends.clear()
-        self._advance(attrs.evolve(self.mark, sequence=self.base))
+        self._ends = {}
+        self._advance(self.mark._replace(sequence=self.base))
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import sys
 import trio
 
 from podkit._os import DISK, Disk
-from podkit._store._anchor import PLACES, SIZE
+from podkit._store._anchor_places import PLACES, SIZE
 from podkit._store._journal import syncing
 from podkit.errors import CorruptRegistryError, RegistryBusyError, RegistryError, shown
 
@@ -50,7 +50,7 @@ class LockFile:
             with contextlib.suppress(OSError):
                 self._disk.close(fd)
             raise
-        self.fd, self._id, self._name = fd, (info.st_dev, info.st_ino), _who()
+        self.fd, self._id, self._name = fd, (info.st_dev, info.st_ino), who()
         return True
 
     def close(self) -> None:
@@ -135,6 +135,7 @@ class LockFile:
             raise CorruptRegistryError(self.path, "the lock file was removed or replaced while it was in use")
 
 
-def _who() -> bytes:
+def who() -> bytes:
+    """What a holder writes about itself, padded to the length it always has."""
     program = os.path.basename(sys.argv[0] if sys.argv else "") or "python"
     return f"process {os.getpid()} ({program})".encode("utf-8", "replace")[:_HOLDER].ljust(_HOLDER)

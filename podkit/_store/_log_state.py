@@ -8,7 +8,8 @@ import secrets
 from typing import TYPE_CHECKING
 
 from podkit._os import DISK, UNKNOWN, Disk
-from podkit._store._anchor import Anchor, decode_anchors, encode_anchor, next_place, put_anchor
+from podkit._store._anchor import Anchor, decode_anchors, encode_anchor
+from podkit._store._anchor_places import next_place, put_anchor
 from podkit._store._journal import Journal
 from podkit._store._journal_record import DamagedError, NewerError, readable_entries
 from podkit._store._log_files import LogFiles

@@ -30,7 +30,10 @@ class Session(ABC):
 
     `name` is the pod's. A session is a chain of segments, each a log of its own that can be read without the ones before;
     `segment` is the current one, None before the first. Ids are 1 to 64 characters of `[a-z0-9-]`. An entry is one JSON object in
-    bytes, without a line feed or a tab, up to 16 MiB.
+    bytes, without a line feed or a tab, up to 16 MiB; that it begins with `{` and ends with `}` is all that is looked at inside.
+
+    A `SessionError` that the system caused has its `errno`. After `aclose`, and once the session was lost to somebody else, every
+    change raises `SessionError`.
     """
 
     name: str
@@ -41,7 +44,10 @@ class Session(ABC):
     @property
     @abstractmethod
     def entries(self) -> Sequence[bytes]:
-        """What was committed to the current segment when the session was opened, in order. Empty when it was made just now."""
+        """What was committed to the current segment when the session was opened, in order. Empty when it was made just now.
+
+        What is committed later does not appear here; `read` has it.
+        """
 
     @property
     @abstractmethod
@@ -51,14 +57,15 @@ class Session(ABC):
     @property
     @abstractmethod
     def manifest(self) -> Mapping[str, Any] | None:
-        """What was saved last with `save`; None when nothing was."""
+        """What was saved last with `save`; None when nothing was. The caller's own copy."""
 
     @abstractmethod
     def append(self, entries: Sequence[bytes]) -> None:
-        """Commit entries to the current segment, all or none, in one write. Does not wait.
+        """Commit entries to the current segment, all or none, in one write. Does not wait. No entries are nothing to do.
 
         Raises `SessionError` when they are not committed; then the log is as before, and may be tried again, unless a `sync`
-        failed: then nothing is ever committed again. Raises `ValueError` for what is no entry.
+        failed, or the log could not be brought back to what it was: then nothing is ever committed again. There must be a segment,
+        else `SessionError`. Raises `ValueError` for what is no entry.
         """
 
     @abstractmethod
@@ -73,12 +80,16 @@ class Session(ABC):
     def rotate(self, segment: str, entries: Sequence[bytes]) -> None:
         """Begin another segment with these entries; it is the current one from here. The earlier ones stay as they are.
 
-        All or nothing, at whatever instant the program ends. Raises `SessionError`; then the current segment is the one before.
+        All or nothing, at whatever instant the program ends. Raises `SessionError`, also for an id that a segment of this session
+        has; then the current segment is the one before. Raises `ValueError` for what is no id or no entry.
         """
 
     @abstractmethod
     def read(self, segment: str) -> list[bytes]:
-        """The committed entries of any segment, every one verified. Raises `CorruptLogError`, `KeyError` for an unknown segment."""
+        """The committed entries of any segment, every one verified. Raises `CorruptLogError`, `KeyError` for an unknown segment.
+
+        Raises `SessionError` when it cannot be read.
+        """
 
     @abstractmethod
     def save(self, manifest: Mapping[str, Any]) -> None:
@@ -112,7 +123,8 @@ class SessionStore(ABC):
 
         With `create` an earlier session of that name is put aside, never lost and never mixed with the new one. What a writer that
         died left unfinished is cut off; damage further inside is refused and kept as it is. Raises `SessionBusyError` while
-        somebody else holds it, `UnknownSessionError` when there is none, `CorruptLogError`, `InvalidNameError`, `SessionError`.
+        somebody else holds it, `UnknownSessionError` when there is none, `CorruptLogError`, `InvalidNameError`, `SessionError`, and
+        `ValueError` when `create` is no id. Cancelled or failed, it holds nothing.
         """
 
     @abstractmethod

@@ -95,7 +95,9 @@ class StopFailedError(PodkitError):
 
 
 class SessionError(PodkitError):
-    """Something about a session log."""
+    """Something about a session log. `errno` is what the system said when it refused (`errno.ENOSPC`: a full disk), else None."""
+
+    errno: int | None = None
 
 
 @error
@@ -113,12 +115,13 @@ class CorruptLogError(SessionError):
 
 @error
 class SessionBusyError(SessionError):
-    """Somebody else writes this session."""
+    """Somebody else writes the session of this name. `holder` is what they left about themselves."""
 
     session: str
+    holder: str | None = None
 
     def __str__(self) -> str:
-        return f"session {self.session} is being written by another pod"
+        return f"session {self.session} is being written by {self.holder or 'another pod'}"
 
 
 @error

@@ -24,6 +24,8 @@ from ._check_model import MODEL_CLAUSES as MODEL_CLAUSES
 from ._check_model import check_model as check_model
 from ._check_registry import REGISTRY_CLAUSES as REGISTRY_CLAUSES
 from ._check_registry import check_registry as check_registry
+from ._check_sessions import SESSION_CLAUSES as SESSION_CLAUSES
+from ._check_sessions import check_session_store as check_session_store
 from ._check_worker import WORKER_CLAUSES as WORKER_CLAUSES
 from ._check_worker import check_worker as check_worker
 from ._model import Call as Call

@@ -148,6 +148,28 @@ def test_what_a_dead_writer_left_unfinished_is_cut_off_by_the_next(journal, path
     assert read(path)[-1] == b"five"
 
 
+def test_a_journal_that_forgot_where_its_records_ended_goes_on(journal, path):
+    reader = Journal.open(path)
+    reader.forget()
+    assert len(reader.catch_up()) == 4
+    assert not reader.ended(14, journal.mark.digest.decode())
+    assert reader.mark == journal.mark
+    reader.append([b"five"])
+    assert journal.catch_up() == [b"five"]
+    reader.close()
+
+
+def test_a_journal_can_be_read_up_to_a_place(journal, path):
+    reader = Journal.open(path)
+    with open(path, "rb") as file:
+        whole = file.read()
+    assert reader.catch_up(until=whole.rindex(b"\n", 0, -1) + 1) == [b"one", b"two", b"three"]
+    assert reader.unfinished == len(reader.rest()) > 0
+    reader.cut()
+    assert (reader.unfinished, reader.rest()) == (0, b"")
+    reader.close()
+
+
 def test_a_journal_that_became_shorter_is_damaged(journal, path):
     os.truncate(path, os.path.getsize(path) - 5)
     with pytest.raises(DamagedError, match="bytes"):

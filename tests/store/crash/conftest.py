@@ -3,8 +3,11 @@
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import shutil
+import stat
+import subprocess
 import tempfile
 
 import attrs
@@ -336,11 +339,164 @@ class Ground:
         shutil.rmtree(self.directory)
 
 
+# A loss of power: what was written and not synced may be there or not, each by itself.
+
+
+@attrs.frozen
+class Op:
+    """`kind` is data ("write", "cut") of a file, or a change of a name ("name", "unname") in a directory."""
+
+    kind: str
+    file: int
+    where: str = ""
+    at: int = 0
+    data: bytes = b""
+
+
+class PowerDisk(Disk):
+    """Works, and writes down in `ops` what it did, and between that what was synced, as ("sync", x)."""
+
+    def __init__(self):
+        self.ops = []
+        self.paths = {}
+
+    def _id(self, fd):
+        return os.fstat(fd).st_ino
+
+    def open(self, path, flags, mode=0o600, *, dir_fd=None):
+        new = flags & os.O_CREAT and not os.path.lexists(path)
+        fd = super().open(path, flags, mode, dir_fd=dir_fd)
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            if new:
+                self.ops.append(Op("name", self._id(fd), path))
+            elif flags & os.O_TRUNC:
+                self.ops.append(Op("cut", self._id(fd)))
+        return fd
+
+    def write(self, fd, data):
+        at = os.fstat(fd).st_size
+        written = super().write(fd, data)
+        self.ops.append(Op("write", self._id(fd), at=at, data=data))
+        return written
+
+    def pwrite(self, fd, data, at):
+        self.ops.append(Op("write", self._id(fd), at=at, data=data))
+        return super().pwrite(fd, data, at)
+
+    def truncate(self, fd, size):
+        self.ops.append(Op("cut", self._id(fd), at=size))
+        super().truncate(fd, size)
+
+    def rename(self, old, new):
+        file = os.lstat(old).st_ino
+        super().rename(old, new)
+        self.ops += [Op("rename", file, new, data=old.encode())]
+
+    def unlink(self, path, *, dir_fd=None):
+        file = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+        super().unlink(path, dir_fd=dir_fd)
+        if stat.S_ISREG(file.st_mode):
+            self.ops.append(Op("unname", file.st_ino, path))
+
+    def sync(self, fd):
+        self.ops.append(("sync", self._id(fd)))
+
+    def sync_dir(self, path):
+        self.ops.append(("sync", path))
+
+
+def survivors(ops):
+    """What is on the disk for certain after these operations, and what may be."""
+    certain, pending = [], []
+    for op in ops:
+        if isinstance(op, tuple):
+            settled = [o for o in pending if op[1] == (o.file if o.kind in ("write", "cut") else os.path.dirname(o.where))]
+            certain += settled
+            pending = [o for o in pending if o not in settled]
+        else:
+            pending.append(op)
+    return certain, pending
+
+
+def choices(pending, rng, most, samples):
+    """Ways to keep a part of what is pending: all of them when they are few, else some, with all and nothing among them."""
+    recent = pending[-most:]
+    older = pending[: -most or None] if len(pending) > most else []
+    ways = [tuple(way) for way in itertools.product((0, 1), repeat=len(recent))]
+    if len(ways) > samples:
+        ways = [ways[0], ways[-1], *rng.sample(ways, samples)]
+    for way in ways:
+        yield [*older, *(op for op, keep in zip(recent, way, strict=True) if keep)]
+    for op in recent:
+        if op.kind == "write" and len(op.data) > 1:  # torn
+            yield [*older, *(attrs.evolve(o, data=o.data[: len(o.data) // 2]) if o is op else o for o in recent)]
+
+
+class Picture:
+    """The files of a directory as values."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.names, self.files = {}, {}
+        for at, _, names in os.walk(directory):
+            for name in names:
+                path = os.path.join(at, name)
+                info = os.lstat(path)
+                if stat.S_ISREG(info.st_mode):
+                    self.names[path] = info.st_ino
+                    with open(path, "rb") as file:
+                        self.files[info.st_ino] = file.read()
+
+    def after(self, ops):
+        """The files there would be when just these operations were done: path below the directory -> content."""
+        names, files = dict(self.names), dict(self.files)
+        for op in ops:
+            content = files.get(op.file, b"")
+            if op.kind == "write":
+                content = content.ljust(op.at, b"\0")
+                files[op.file] = content[: op.at] + op.data + content[op.at + len(op.data) :]
+            elif op.kind == "cut":
+                files[op.file] = content[: op.at].ljust(op.at, b"\0")
+            elif op.kind == "unname":
+                names.pop(op.where, None)
+            else:
+                names[op.where] = op.file
+                names.pop(op.data.decode(), None)
+        return {os.path.relpath(path, self.directory): files.get(file, b"") for path, file in names.items()}
+
+
+@pytest.fixture
+def small():
+    """A file system of 64 pages."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("mounting a tmpfs needs root (and the program mount: apt install mount)")
+    path = tempfile.mkdtemp(prefix="pk")
+
+    options = f"size={64 * os.sysconf('SC_PAGE_SIZE')},mode=0700"
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], capture_output=True, check=False)
+    if done.returncode:
+        os.rmdir(path)
+        pytest.skip(f"no tmpfs can be mounted here: {done.stderr.decode()}")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+    os.rmdir(path)
+
+
 @pytest.fixture
 def crash():
     """The classes and workflows of this file, since tests import nothing from each other."""
     return __import__("types").SimpleNamespace(
-        Disk=FaultyDisk, Fault=Fault, Run=Run, Ground=Ground, Killed=Killed, WORKFLOWS=WORKFLOWS, rows=rows
+        Disk=FaultyDisk,
+        Fault=Fault,
+        Run=Run,
+        Ground=Ground,
+        Killed=Killed,
+        WORKFLOWS=WORKFLOWS,
+        rows=rows,
+        PowerDisk=PowerDisk,
+        Picture=Picture,
+        survivors=survivors,
+        choices=choices,
     )
 
 

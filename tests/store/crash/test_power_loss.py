@@ -1,14 +1,11 @@
 """What a loss of power may leave of what was written and not synced: any part of it, in any order."""
 
 import contextlib
-import itertools
 import os
 import random
 import shutil
-import stat
 import tempfile
 
-import attrs
 import pytest
 import trio
 
@@ -24,139 +21,17 @@ POINTS = {}
 WORKFLOWS = ["open a new registry", "register a root", "bear a child", "bear and free", "compact", "put damage aside"]
 
 
-@attrs.frozen
-class Op:
-    """`kind` is data ("write", "cut") of a file, or a change of a name ("name", "unname") in a directory."""
-
-    kind: str
-    file: int
-    where: str = ""
-    at: int = 0
-    data: bytes = b""
-
-
-class PowerDisk(Disk):
-    """Works, and writes down in `ops` what it did, and between that what was synced, as ("sync", x)."""
-
-    def __init__(self):
-        self.ops = []
-        self.paths = {}
-
-    def _id(self, fd):
-        return os.fstat(fd).st_ino
-
-    def open(self, path, flags, mode=0o600, *, dir_fd=None):
-        new = flags & os.O_CREAT and not os.path.lexists(path)
-        fd = super().open(path, flags, mode, dir_fd=dir_fd)
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            if new:
-                self.ops.append(Op("name", self._id(fd), path))
-            elif flags & os.O_TRUNC:
-                self.ops.append(Op("cut", self._id(fd)))
-        return fd
-
-    def write(self, fd, data):
-        at = os.fstat(fd).st_size
-        written = super().write(fd, data)
-        self.ops.append(Op("write", self._id(fd), at=at, data=data))
-        return written
-
-    def pwrite(self, fd, data, at):
-        self.ops.append(Op("write", self._id(fd), at=at, data=data))
-        return super().pwrite(fd, data, at)
-
-    def truncate(self, fd, size):
-        self.ops.append(Op("cut", self._id(fd), at=size))
-        super().truncate(fd, size)
-
-    def rename(self, old, new):
-        file = os.lstat(old).st_ino
-        super().rename(old, new)
-        self.ops += [Op("rename", file, new, data=old.encode())]
-
-    def unlink(self, path, *, dir_fd=None):
-        file = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
-        super().unlink(path, dir_fd=dir_fd)
-        if stat.S_ISREG(file.st_mode):
-            self.ops.append(Op("unname", file.st_ino, path))
-
-    def sync(self, fd):
-        self.ops.append(("sync", self._id(fd)))
-
-    def sync_dir(self, path):
-        self.ops.append(("sync", path))
-
-
-def survivors(ops):
-    """What is on the disk for certain after these operations, and what may be."""
-    certain, pending = [], []
-    for op in ops:
-        if isinstance(op, tuple):
-            settled = [o for o in pending if op[1] == (o.file if o.kind in ("write", "cut") else os.path.dirname(o.where))]
-            certain += settled
-            pending = [o for o in pending if o not in settled]
-        else:
-            pending.append(op)
-    return certain, pending
-
-
-def choices(pending, rng):
-    """Ways to keep a part of what is pending: all of them when they are few, else some, with all and nothing among them."""
-    recent = pending[-MOST:]
-    older = pending[: -MOST or None] if len(pending) > MOST else []
-    ways = [tuple(way) for way in itertools.product((0, 1), repeat=len(recent))]
-    if len(ways) > SAMPLES:
-        ways = [ways[0], ways[-1], *rng.sample(ways, SAMPLES)]
-    for way in ways:
-        yield [*older, *(op for op, keep in zip(recent, way, strict=True) if keep)]
-    for op in recent:
-        if op.kind == "write" and len(op.data) > 1:  # torn
-            yield [*older, *(attrs.evolve(o, data=o.data[: len(o.data) // 2]) if o is op else o for o in recent)]
-
-
-class Picture:
-    """The files of a directory as values."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.names, self.files = {}, {}
-        for at, _, names in os.walk(directory):
-            for name in names:
-                path = os.path.join(at, name)
-                info = os.lstat(path)
-                if stat.S_ISREG(info.st_mode):
-                    self.names[path] = info.st_ino
-                    with open(path, "rb") as file:
-                        self.files[info.st_ino] = file.read()
-
-    def after(self, ops):
-        """The files there would be when just these operations were done: path below the directory -> content."""
-        names, files = dict(self.names), dict(self.files)
-        for op in ops:
-            content = files.get(op.file, b"")
-            if op.kind == "write":
-                content = content.ljust(op.at, b"\0")
-                files[op.file] = content[: op.at] + op.data + content[op.at + len(op.data) :]
-            elif op.kind == "cut":
-                files[op.file] = content[: op.at].ljust(op.at, b"\0")
-            elif op.kind == "unname":
-                names.pop(op.where, None)
-            else:
-                names[op.where] = op.file
-                names.pop(op.data.decode(), None)
-        return {os.path.relpath(path, self.directory): files.get(file, b"") for path, file in names.items()}
-
-    def put(self, found):
-        """Make a directory of these files, with nobody's leases."""
-        directory = tempfile.mkdtemp(prefix="pk", dir=os.path.dirname(self.directory))
-        for name in (".registry", ".leases"):
-            os.mkdir(os.path.join(directory, name), 0o700)
-        for key in os.listdir(os.path.join(self.directory, ".leases")):
-            os.mkfifo(os.path.join(directory, ".leases", key), 0o600)
-        for path, content in found.items():
-            with open(os.path.join(directory, path), "wb") as file:
-                file.write(content)
-        return directory
+def put(picture, found):
+    """Make a directory of these files, with nobody's leases."""
+    directory = tempfile.mkdtemp(prefix="pk", dir=os.path.dirname(picture.directory))
+    for name in (".registry", ".leases"):
+        os.mkdir(os.path.join(directory, name), 0o700)
+    for key in os.listdir(os.path.join(picture.directory, ".leases")):
+        os.mkfifo(os.path.join(directory, ".leases", key), 0o600)
+    for path, content in found.items():
+        with open(os.path.join(directory, path), "wb") as file:
+            file.write(content)
+    return directory
 
 
 async def record(crash, workflow, durable):
@@ -164,8 +39,8 @@ async def record(crash, workflow, durable):
     setup, act = crash.WORKFLOWS[workflow]
     ground = crash.Ground()
     await setup(ground.before)
-    picture = Picture(ground.directory)
-    disk = PowerDisk()
+    picture = crash.Picture(ground.directory)
+    disk = crash.PowerDisk()
     first = ground.before.states[-1] if ground.before.states else {}
     told = [(0, first)]
 
@@ -192,14 +67,14 @@ async def test_after_a_loss_of_power_a_registry_is_what_was_confirmed_or_says_th
     try:
         for end in range(len(ops) + 1):
             confirmed = sum(at <= end for at, _ in told)
-            certain, pending = survivors(ops[:end])
-            for way in choices(pending, rng):
+            certain, pending = crash.survivors(ops[:end])
+            for way in crash.choices(pending, rng, MOST, SAMPLES):
                 found = picture.after([*certain, *way])
                 fingerprint = (confirmed, *sorted(found.items()))
                 if fingerprint in seen:
                     continue
                 seen.add(fingerprint)
-                directory = picture.put(found)
+                directory = put(picture, found)
                 try:
                     with trio.fail_after(30):
                         await check(crash, directory, lasting, states, confirmed)
@@ -264,7 +139,7 @@ async def test_a_disk_that_does_not_sync_makes_the_registry_read_only_and_never_
 
 
 async def test_a_durable_registry_syncs_once_for_a_change(crash, directory):
-    disk = PowerDisk()
+    disk = crash.PowerDisk()
     run = crash.Run(directory, disk, durable=True)
     run.open()
     await run.root()

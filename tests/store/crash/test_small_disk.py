@@ -3,10 +3,7 @@
 import contextlib
 import os
 import resource
-import shutil
 import signal
-import subprocess
-import tempfile
 
 import pytest
 import trio
@@ -16,23 +13,6 @@ from podkit.errors import PodkitError, RegistryError
 from podkit.logic import Scope, decide_free, decide_root, encode_fact, snapshot
 
 PAGE, PAGES = os.sysconf("SC_PAGE_SIZE"), 64
-
-
-@pytest.fixture
-def small():
-    """A file system of 64 pages."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a tmpfs needs root (and the program mount: apt install mount)")
-    path = tempfile.mkdtemp(prefix="pk")
-
-    options = f"size={PAGES * PAGE},mode=0700"
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], capture_output=True, check=False)
-    if done.returncode:
-        os.rmdir(path)
-        pytest.skip(f"no tmpfs can be mounted here: {done.stderr.decode()}")
-    yield path
-    subprocess.run(["umount", "-l", path], check=True)
-    os.rmdir(path)
 
 
 async def work(registry, confirmed, prefix="p"):
