@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from podkit._net import connect
+from podkit._net import exchange
 from podkit._os import new_incarnation, new_secret
 from podkit.confinement import Settled, check_pins, settle_targets
 from podkit.errors import (
@@ -306,13 +306,9 @@ class _Delivery:
     async def _verify(self, birth: Birth, process: Process) -> None:
         """Readiness is a full handshake with the very pod that was born, not a connection that somebody accepts."""
         try:
-            async with connect(
-                birth.document.address,
-                transport=self.pod.transport,
-                subscribe="none",
-                expect=(birth.name, birth.incarnation),
-            ):
-                await self.pod.authority.refresh()
+            expect = (birth.name, birth.incarnation)
+            await exchange(birth.document.address, None, transport=self.pod.transport, expect=expect)
+            await self.pod.authority.refresh()
         except (PodkitError, OSError) as error:
             reason = f"does not answer as itself: {error}"
             raise LaunchFailedError(birth.name, reason, stderr_tail=process.stderr_tail()) from error

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from podkit._net import connect
+from podkit._net import exchange
 from podkit._os import signal_process, wait_process
 from podkit.abc import StopReport
 from podkit.errors import MethodRejectedError, PodkitError, RegistryError, StopFailedError
 from podkit.logic import decide_free, from_other
-from podkit.protocol import ErrorCode, PodErrored
+from podkit.protocol import ErrorCode, PodErrored, ShutdownMethod
 
 from ._scratch import clear_scratch
 
@@ -128,8 +128,8 @@ async def _wait_below(pod: Pod, below: list[Allocation], grace: float) -> list[s
 
 async def _ask_row(pod: Pod, row: Allocation) -> None:
     try:
-        async with connect(row.address, transport=pod.transport, subscribe="none", expect=(row.name, row.incarnation)) as client:
-            await client.shutdown()
+        expect = (row.name, row.incarnation)
+        await exchange(row.address, ShutdownMethod(), transport=pod.transport, expect=expect)
     except (PodkitError, OSError) as error:
         _log.info("pod %s cannot be asked to shut down: %s", row.name, error, extra={"incarnation": row.incarnation})
 
