@@ -248,6 +248,8 @@ class _Delivery:
     async def _drain(self) -> None:
         """Wait until nothing of ours that began under the old scope is under way."""
         gate = self.pod.authority.gate
+        if not gate.busy:
+            return
         with trio.move_on_after(self.timeout) as deadline:
             async with gate.alone():
                 return

@@ -110,6 +110,8 @@ async def end_rows(pod: Pod, grace: float) -> list[str]:
 async def _wait_below(pod: Pod, below: list[Allocation], grace: float) -> list[str]:
     """Wait until nobody of the subtree holds a lease, ending whoever stays; return the names of who is left."""
     asked: set[str] = set()
+    if not below:
+        return []
     for sig in (None, signal.SIGTERM, signal.SIGKILL):
         with trio.move_on_after(grace):
             while left := await _still_there(pod, below):
@@ -136,8 +138,6 @@ async def _ask_row(pod: Pod, row: Allocation) -> None:
 
 async def _still_there(pod: Pod, below: list[Allocation]) -> list[Allocation]:
     """Rows of `below` that still exist and are held; a row that nobody holds is taken back on the way."""
-    if not below:
-        return []
     table = await pod.authority.refresh()
     left = []
     for row in below:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -80,7 +79,7 @@ class _Asking:
     def __init__(self, channel: trio.abc.Channel[bytes]) -> None:
         self._channel = channel
         self._receive_many: Callable[[], Any] | None = getattr(channel, "receive_many", None)
-        self._limit = math.inf
+        self._deaf = False
         self.ended = None
 
     async def ask(self, method: Method, id: str, *, run: int | None = None) -> Event | None:
@@ -90,9 +89,11 @@ class _Asking:
             await self._channel.send(frame)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             # What the pod said before it stopped reading is still on its way to us.
-            self._limit = trio.current_time() + _LAST_WORDS
+            self._deaf = True
         try:
-            with trio.move_on_at(self._limit):
+            if not self._deaf:
+                return await self._reply(id)
+            with trio.move_on_after(_LAST_WORDS):
                 return await self._reply(id)
             self.ended = "the pod reads no more"
         except trio.EndOfChannel:

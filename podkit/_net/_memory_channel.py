@@ -118,7 +118,7 @@ class MemoryChannel(trio.abc.Channel[bytes]):
     async def aclose(self) -> None:
         """Close this end. The other end receives what was sent and then `trio.EndOfChannel`."""
         self._close()
-        await trio.lowlevel.checkpoint()
+        await self._pass()
 
     def _take(self) -> bytes:
         if len(self._in.frames[0]) > self._max_frame:

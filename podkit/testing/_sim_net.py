@@ -260,7 +260,8 @@ class SimListener(trio.abc.Listener[trio.abc.Channel[bytes]]):
             self._take(channel)
 
     async def accept(self) -> trio.abc.Channel[bytes]:
-        await trio.lowlevel.checkpoint()
+        if self._pending or self._closed:
+            await trio.lowlevel.checkpoint()
         while not self._closed:
             if self._pending:
                 return self._pending.popleft()

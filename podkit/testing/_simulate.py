@@ -178,14 +178,14 @@ class SimWorld(World):
 
     def stepped(self, task: Task) -> None:
         """A task is about to take a step."""
-        trace = self.trace
-        trace.stepped(task)
-        self.injector.step(trace.step)
+        step = self.trace.stepped(task)
+        if self.injector.heeds(step):
+            self.injector.step(step)
         if self._stepping is not None:
             self.watch.believes(self._stepping)
         self._stepping = self.scheduler.owner(task)  # type: ignore[assignment] # whoever owns tasks here is a program
-        if trace.step == self._most_steps:
-            self.complain("liveness", f"{trace.step} steps, and no end")
+        if step == self._most_steps:
+            self.complain("liveness", f"{step} steps, and no end")
 
     def wall(self) -> float:
         """The wall clock of this world."""
