@@ -284,18 +284,14 @@ class _Delivery:
         ready = False
         async with trio.open_nursery() as nursery:
 
-            async def until_ready() -> None:
-                nonlocal ready
-                ready = await birth.wait_ready()
-                nursery.cancel_scope.cancel()
-
             async def until_over() -> None:
                 await process.wait()
                 nursery.cancel_scope.cancel()
 
-            nursery.start_soon(until_ready)
             nursery.start_soon(until_over)
             await birth.tell()
+            ready = await birth.wait_ready()
+            nursery.cancel_scope.cancel()
         if not ready:
             await self._ended_early(birth, process)
 

@@ -20,7 +20,7 @@ from ._invariants_log import PodWatch
 from ._sim_injector import Injector
 from ._sim_program import Program, only
 from ._sim_seats import seats
-from ._sim_trio import Scheduler, seeded
+from ._sim_trio import Scheduler, seeded, seldom_collected
 from ._sim_watch import WireWatch
 from ._trace import Trace, short
 from ._world import World, world_of
@@ -262,7 +262,7 @@ def simulate(scenario: Scenario, *, seed: int, faults: Faults | None = None, ste
             world.net.watch = world.registry.appended = None
             return trio.current_time()
 
-    with _seats(seed, found), seeded(seed):
+    with _seats(seed, found), seeded(seed), seldom_collected():
         seconds = trio.run(main, clock=MockClock(autojump_threshold=0))
     world = found[0]
     if world.broken is not None:
