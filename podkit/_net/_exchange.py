@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import trio
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from podkit.abc import Transport
     from podkit.protocol import BirthCredential, Event, Method
+
+_log = logging.getLogger("podkit.client")
 
 _LAST_WORDS = 5.0  # seconds in which a pod that reads no more is still listened to
 _CLOSING = 1.0
@@ -86,11 +89,7 @@ class _Asking:
         """The reply to it, or None when the connection ended first."""
         frame = encode_method(method, id=id, run=run)
         try:
-            await self._channel.send(frame)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
-            # What the pod said before it stopped reading is still on its way to us.
-            self._deaf = True
-        try:
+            await self._say(frame)
             if not self._deaf:
                 return await self._reply(id)
             with trio.move_on_after(_LAST_WORDS):
@@ -102,7 +101,17 @@ class _Asking:
             self.ended = "the connection was lost"
         except RemoteProtocolError as error:
             self.ended = f"the pod does not speak the protocol: {error}"
+        except Exception as error:  # noqa: BLE001 - becomes the reason why the connection ended
+            _log.exception("a channel to a pod failed")
+            self.ended = f"the channel failed: {error!r}"
         return None
+
+    async def _say(self, frame: bytes) -> None:
+        try:
+            await self._channel.send(frame)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            # What the pod said before it stopped reading is still on its way to us.
+            self._deaf = True
 
     async def _reply(self, id: str) -> Event:
         while True:
