@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from podkit._net import connect
+from podkit._net import exchange
 from podkit._os import new_incarnation, new_secret
 from podkit.confinement import Settled, check_pins, settle_targets
 from podkit.errors import (
@@ -248,6 +248,8 @@ class _Delivery:
     async def _drain(self) -> None:
         """Wait until nothing of ours that began under the old scope is under way."""
         gate = self.pod.authority.gate
+        if not gate.busy:
+            return
         with trio.move_on_after(self.timeout) as deadline:
             async with gate.alone():
                 return
@@ -282,18 +284,14 @@ class _Delivery:
         ready = False
         async with trio.open_nursery() as nursery:
 
-            async def until_ready() -> None:
-                nonlocal ready
-                ready = await birth.wait_ready()
-                nursery.cancel_scope.cancel()
-
             async def until_over() -> None:
                 await process.wait()
                 nursery.cancel_scope.cancel()
 
-            nursery.start_soon(until_ready)
             nursery.start_soon(until_over)
             await birth.tell()
+            ready = await birth.wait_ready()
+            nursery.cancel_scope.cancel()
         if not ready:
             await self._ended_early(birth, process)
 
@@ -306,13 +304,9 @@ class _Delivery:
     async def _verify(self, birth: Birth, process: Process) -> None:
         """Readiness is a full handshake with the very pod that was born, not a connection that somebody accepts."""
         try:
-            async with connect(
-                birth.document.address,
-                transport=self.pod.transport,
-                subscribe="none",
-                expect=(birth.name, birth.incarnation),
-            ):
-                await self.pod.authority.refresh()
+            expect = (birth.name, birth.incarnation)
+            await exchange(birth.document.address, None, transport=self.pod.transport, expect=expect)
+            await self.pod.authority.refresh()
         except (PodkitError, OSError) as error:
             reason = f"does not answer as itself: {error}"
             raise LaunchFailedError(birth.name, reason, stderr_tail=process.stderr_tail()) from error

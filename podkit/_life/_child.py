@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 import podkit.abc as ports
-from podkit._net import Controls, connect
+from podkit._net import Controls, connect, exchange
 from podkit._os import new_incarnation
 from podkit.protocol import Accepted, Event, Method, Resume, Run, RunEnd, Snapshot, Status
 
@@ -69,15 +69,15 @@ class Child(Controls, ports.Child):
         self._status = status
 
     async def _send(self, method: Method, *, run: int | None = None) -> Event:
-        async with connect(
+        reply = await exchange(
             self.address,
+            method,
             transport=self._parent.transport,
-            subscribe="none",
+            run=run,
             # The child knows its parent by the first part, and reports the ends of runs that it started.
             instance=f"{self._instance}.{new_incarnation()}",
             expect=(self.name, self.incarnation),
-        ) as client:
-            reply = await client._send(method, run=run)
+        )
         if isinstance(method, Run | Resume) and isinstance(reply, Accepted):
             self._status = Status.RUNNING
             if reply.run is not None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from podkit._net import connect
+from podkit._net import exchange
 from podkit._os import signal_process, wait_process
 from podkit.abc import StopReport
 from podkit.errors import MethodRejectedError, PodkitError, RegistryError, StopFailedError
 from podkit.logic import decide_free
-from podkit.protocol import ErrorCode
+from podkit.protocol import ErrorCode, ShutdownMethod
 
 from ._reports import tell_of_end
 from ._scratch import clear_scratch
@@ -111,6 +111,8 @@ async def end_rows(pod: Pod, grace: float) -> list[str]:
 async def _wait_below(pod: Pod, below: list[Allocation], grace: float) -> list[str]:
     """Wait until nobody of the subtree holds a lease, ending whoever stays; return the names of who is left."""
     asked: set[str] = set()
+    if not below:
+        return []
     for sig in (None, signal.SIGTERM, signal.SIGKILL):
         with trio.move_on_after(grace):
             while left := await _still_there(pod, below):
@@ -129,16 +131,14 @@ async def _wait_below(pod: Pod, below: list[Allocation], grace: float) -> list[s
 
 async def _ask_row(pod: Pod, row: Allocation) -> None:
     try:
-        async with connect(row.address, transport=pod.transport, subscribe="none", expect=(row.name, row.incarnation)) as client:
-            await client.shutdown()
+        expect = (row.name, row.incarnation)
+        await exchange(row.address, ShutdownMethod(), transport=pod.transport, expect=expect)
     except (PodkitError, OSError) as error:
         _log.info("pod %s cannot be asked to shut down: %s", row.name, error, extra={"incarnation": row.incarnation})
 
 
 async def _still_there(pod: Pod, below: list[Allocation]) -> list[Allocation]:
     """Rows of `below` that still exist and are held; a row that nobody holds is taken back on the way."""
-    if not below:
-        return []
     table = await pod.authority.refresh()
     left = []
     for row in below:

@@ -89,9 +89,10 @@ class House:
         pod = self.pod
         for birth in tuple(pod.births):
             birth.cancel()
-        async with trio.open_nursery() as nursery:
-            for child in pod.children.handles():
-                nursery.start_soon(self._stop, child)
+        if children := list(pod.children.handles()):
+            async with trio.open_nursery() as nursery:
+                for child in children:
+                    nursery.start_soon(self._stop, child)
         await self._end_below()
         if pod.setting.upward is not None:
             name, incarnation = pod.name, pod.incarnation
@@ -147,9 +148,10 @@ class House:
     async def _end_programs(self) -> None:
         """Our lease goes free only after the last of our programs, so their end is waited for; a nanny of our own leaves then."""
         where = {"incarnation": self.pod.incarnation}
-        with trio.move_on_after(_OPERATIONS_SECONDS):
-            async with self.pod.authority.gate.alone("the end of the pod"):
-                pass  # what somebody does with our files elsewhere in this program is over
+        if self.pod.authority.gate.busy:
+            with trio.move_on_after(_OPERATIONS_SECONDS):
+                async with self.pod.authority.gate.alone("the end of the pod"):
+                    pass  # what somebody does with our files elsewhere in this program is over
         with trio.move_on_after(_PROGRAMS_SECONDS) as deadline:
             try:
                 await self.pod.programs.aclose()

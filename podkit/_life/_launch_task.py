@@ -28,6 +28,7 @@ class TaskLauncher(ports.Launcher):
 
     def __init__(self, make_worker: Callable[..., Worker], *, tools: Sequence[Tool] = ()) -> None:
         self._make_worker, self._tools = make_worker, tuple(tools)
+        self._wants_birth = wants_birth(make_worker)
 
     def __repr__(self) -> str:
         return f"TaskLauncher({self._make_worker!r})"
@@ -36,7 +37,7 @@ class TaskLauncher(ports.Launcher):
         await trio.lowlevel.checkpoint()
 
         async def run() -> None:
-            worker = self._make_worker(birth) if wants_birth(self._make_worker) else self._make_worker()
+            worker = self._make_worker(birth) if self._wants_birth else self._make_worker()
             await birth.adopt(worker, tools=self._tools)
 
         return birth.task(run)

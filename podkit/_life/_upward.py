@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from podkit._net import connect
+from podkit._net import exchange
 from podkit.errors import MethodRejectedError, PodkitError, RegistryError, TransportError
 from podkit.protocol import ErrorCode, PodEventMethod
 
@@ -66,8 +66,7 @@ class Upward:
         where = {"incarnation": self._credential.incarnation}
         try:
             with trio.fail_after(_SECONDS):
-                async with connect(self._address, transport=self._transport, subscribe="none", birth=self._credential) as client:
-                    await client.send(PodEventMethod(event))
+                await exchange(self._address, PodEventMethod(event), transport=self._transport, birth=self._credential)
         except (TransportError, OSError, trio.TooSlowError) as error:
             _log.info("could not tell the parent of %s: %s", type(event).__name__, error, extra=where)
             return False

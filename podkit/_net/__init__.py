@@ -7,6 +7,7 @@ from ._controls import Controls as Controls
 from ._desk import Ask as Ask
 from ._desk import Desk as Desk
 from ._desk import Origin as Origin
+from ._exchange import exchange as exchange
 from ._hub import Hub as Hub
 from ._memory import MemoryListener as MemoryListener
 from ._memory import MemoryTransport as MemoryTransport

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from podkit._os import new_incarnation
-from podkit.errors import AuthenticationError, LocalProtocolError, MethodRejectedError, PodUnreachableError
-from podkit.protocol import Error, ErrorCode, Hello, Lagged, Subscribe, Welcome
+from podkit.errors import LocalProtocolError, MethodRejectedError, PodUnreachableError
+from podkit.protocol import Error, Hello, Lagged, Subscribe, Welcome
 
 from ._controls import Controls
 from ._inbox import Inbox
 from ._link import Link
 from ._plan_admission import PROTOCOL
+from ._plan_welcome import CLIENT, WELCOME_SECONDS, check_welcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from podkit.abc import Transport
     from podkit.protocol import BirthCredential, Event, EventFrame, Method
 
-_CLIENT = "podkit/0.1"
-_WELCOME_SECONDS = 10.0
 _CLOSING = 1.0
 
 
@@ -54,7 +53,7 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
         self._link.on_end(self._wake)
         self._changed = trio.lowlevel.ParkingLot()
         self._welcomed = trio.Event()
-        self._refused: Event | None = None
+        self._reply: Event | None = None
         self._over = self._closed = False
 
     def __repr__(self) -> str:
@@ -124,25 +123,18 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
     async def open(self, expect: tuple[str, str] | None) -> None:
         """Say hello and check who answers."""
         self._link.post(self._hello, self._answered)
-        with trio.move_on_after(_WELCOME_SECONDS):
+        with trio.move_on_after(WELCOME_SECONDS):
             await self._welcomed.wait()
-        refused = self._refused
-        if isinstance(refused, Error):
-            if refused.code is ErrorCode.FORBIDDEN:
-                raise AuthenticationError(self.address, f"the pod did not let us in: {refused.message}")
-            raise MethodRejectedError(refused.code, refused.message)
-        if not self.name:
-            raise PodUnreachableError(self.address, self._link.ended or f"no welcome within {_WELCOME_SECONDS:.0f} s")
-        if expect is not None and (self.name, self.incarnation) != expect:
-            raise AuthenticationError(self.address, f"another pod answers there: {self.name} {self.incarnation}")
+        check_welcome(self.address, self._reply, expect, ended=self._link.ended)
 
     def _answered(self, reply: Event | None) -> None:
         if isinstance(reply, Welcome):
+            self._reply = reply
             self.name, self.incarnation, self.confinement = reply.pod_name, reply.incarnation, reply.confinement
             # Whatever was said before this is not what we subscribed to.
             self._inbox.restart()
         elif not self._welcomed.is_set():
-            self._refused = reply
+            self._reply = reply
         self._welcomed.set()
         self._wake()
 
@@ -216,7 +208,7 @@ async def connect(
         raise ValueError("buffer is at least 1")
     hello = Hello(
         (PROTOCOL,),
-        _CLIENT,
+        CLIENT,
         instance if instance is not None else new_incarnation(),
         # A child has its birth to show and needs no key.
         key=transport.key(address) if birth is None else None,

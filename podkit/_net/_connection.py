@@ -63,6 +63,7 @@ class Connection:
         self._origin: Origin | None = None
         self._instance = 0
         self._pending = 0
+        self._left = False  # nothing more is read
         self._scope = trio.CancelScope()
         self._admission = trio.CancelScope()
         self._outbox = Outbox(desk.limits, lens=house.lens if house.plain else "full", fresh=self._fresh, cut=self.cut)
@@ -91,6 +92,7 @@ class Connection:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
                     await self._read()
+                    self._left = True
                     # No more will be asked. What is answered already is still written, as long as that may take.
                     self._outbox.finish()
                     self._end_within(self._desk.limits.drain)
@@ -130,7 +132,8 @@ class Connection:
             _log.exception("writing to a connection failed")
             self._deaf()
         else:
-            self.cut()
+            if not self._left:
+                self.cut()
 
     def _deaf(self) -> None:
         self._desk.hub.unsubscribe(self._outbox)

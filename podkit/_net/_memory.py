@@ -71,7 +71,8 @@ class MemoryListener(trio.abc.Listener[trio.abc.Channel[bytes]]):
 
     async def accept(self) -> trio.abc.Channel[bytes]:
         """The next connection. Raises `trio.ClosedResourceError` when the listener is or becomes closed."""
-        await trio.lowlevel.checkpoint()
+        if self._pending or self._closed:
+            await trio.lowlevel.checkpoint()
         while not self._closed:
             if self._pending:
                 self._changed.unpark_all()

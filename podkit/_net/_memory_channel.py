@@ -41,24 +41,29 @@ class Pipe:
     def put(self, frame: bytes) -> None:
         self.frames.append(frame)
         self.size += len(frame)
-        self.changed.unpark_all()
+        self.tell()
 
     def take(self) -> bytes:
         frame = self.frames.popleft()
         self.size -= len(frame)
-        self.changed.unpark_all()
+        self.tell()
         return frame
 
     def desert(self) -> None:
         self.deserted = True
         self.frames.clear()
         self.size = 0
-        self.changed.unpark_all()
+        self.tell()
 
     def end(self, *, broken: bool = False) -> None:
         self.ended = True
         self.broken = self.broken or broken
-        self.changed.unpark_all()
+        self.tell()
+
+    def tell(self) -> None:
+        """Wake whoever waits for something to change."""
+        if self.changed:
+            self.changed.unpark_all()
 
 
 class MemoryChannel(trio.abc.Channel[bytes]):
@@ -118,7 +123,7 @@ class MemoryChannel(trio.abc.Channel[bytes]):
     async def aclose(self) -> None:
         """Close this end. The other end receives what was sent and then `trio.EndOfChannel`."""
         self._close()
-        await trio.lowlevel.checkpoint()
+        await self._pass()
 
     def _take(self) -> bytes:
         if len(self._in.frames[0]) > self._max_frame:

@@ -151,6 +151,11 @@ class Wards:
 
     async def aclose(self) -> None:
         """End the wards that are open, and let the nanny leave. Waits for it at most 10 seconds, even when cancelled."""
+        if self._process is None and not self._wards and not self._start.locked():
+            self._closed = True  # there never was a nanny, and from here there will be none
+            self._let_go()
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return
         with trio.CancelScope(shield=True):
             async with self._start:
                 self._closed = True

@@ -224,6 +224,12 @@ def witness(a: Scope, b: Scope) -> str | None:
     return find(a._table, b._table, exceeds)
 
 
+def lend_all(scope: Scope, loans: Iterable[tuple[Scope, str]]) -> Scope:
+    """The same as `lend` for one scope and its holder after another, in one step however many there are."""
+    new = tuple(Loan(lent, to) for lent, to in loans)
+    return _make(Less(scope.base, (*scope._loans(), *new))) if new else scope
+
+
 def check_subset(a: Scope, b: Scope) -> None:
     """Raise `NotSubsetError`, with a witness and why `b` falls short there, unless `a <= b`."""
     path = witness(a, b)

@@ -10,7 +10,7 @@ from rpds import HashTrieMap, HashTrieSet
 
 from podkit.logic._allocations import Allocation, State
 from podkit.logic._regions import Regions
-from podkit.logic._scope import Scope
+from podkit.logic._scope import Scope, lend_all
 
 _NOBODY: HashTrieSet[str] = HashTrieSet()
 _Tops: TypeAlias = "HashTrieMap[str | None, HashTrieSet[str]]"
@@ -113,20 +113,17 @@ class Table:
         """What the pod may use right now: its declared scope less what its children were lent. `KeyError` when unknown."""
         entry = self._entries[incarnation]
         if entry.effective is None:
-            scope = entry.row.scope
-            for child in self._listed(entry.children):
-                scope = scope.lend(child.scope, to=child.name)
-            entry.effective = scope
+            lent = self._listed(entry.children)
+            entry.effective = lend_all(entry.row.scope, ((child.scope, child.name) for child in lent))
         return entry.effective
 
     def effective_where(self, incarnation: str) -> Scope | None:
         """The same in the coordinates of the file systems; None for a row that does not say. `KeyError` when unknown."""
         entry = self._entries[incarnation]
-        where = entry.row.where
-        if where is not None:
-            for child in self._listed(entry.children):
-                where = where if child.where is None else where.lend(child.where, to=child.name)
-        return where
+        where, lent = entry.row.where, self._listed(entry.children)
+        if where is None:
+            return None
+        return lend_all(where, ((child.where, child.name) for child in lent if child.where is not None))
 
     def label(self, row: Allocation, *, seen_from: str | None = None) -> str:
         """How to call the pod when speaking to a pod of the tree `seen_from`: `name` within it, `tree/name` otherwise."""

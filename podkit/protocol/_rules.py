@@ -16,6 +16,8 @@ class Permission(IntEnum):
     READ = 1
     WRITE = 2
 
+    __hash__ = int.__hash__  # that of an enum is written in Python, and tables of permissions are keyed by them
+
     def __str__(self) -> str:
         return "no access" if self is Permission.NONE else self.name.lower()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from podkit.logic import Adopted, Freed, Reserved, Restart, decode_fact
+from podkit.logic import Adopted, Freed, Reserved, Restart
 from podkit.protocol import Permission
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._sim_registry import SharedLog
 
 Complain = Callable[[str, str], None]
+Masks = tuple[int, int]
 
 
 class Universe:
@@ -35,21 +36,22 @@ class Universe:
                     self._known.add(path)
                     self.paths.append(path)
 
-    def declared(self, scope: Scope) -> tuple[int, int]:
-        """What the rules of a declared scope say, rule by rule."""
-        return self._masks(lambda path: _permission(scope, path))
+    def declared(self, scope: Scope, known: Masks = (0, 0), after: int = 0) -> Masks:
+        """What the rules of a declared scope say, rule by rule. `known` are the masks of the first `after` paths."""
+        return self._masks(lambda path: _permission(scope, path), known, after)
 
-    def effective(self, scope: Scope) -> tuple[int, int]:
+    def effective(self, scope: Scope, known: Masks = (0, 0), after: int = 0) -> Masks:
         """What podkit makes of any scope."""
-        return self._masks(scope.at)
+        return self._masks(scope.at, known, after)
 
-    def _masks(self, at: Callable[[str], Permission]) -> tuple[int, int]:
-        read = write = 0
-        for number, path in enumerate(self.paths):
-            permission = at(path)
+    def _masks(self, at: Callable[[str], Permission], known: Masks, after: int) -> Masks:
+        read, write = known
+        for number in range(after, len(self.paths)):
+            permission = at(self.paths[number])
             if permission is not Permission.NONE:
                 read |= 1 << number
-                write |= (permission is Permission.WRITE) << number
+                if permission is Permission.WRITE:
+                    write |= 1 << number
         return read, write
 
     def names(self, mask: int) -> str:
@@ -58,29 +60,45 @@ class Universe:
 
 
 def _permission(scope: Scope, path: str) -> Permission:
-    allowed = max((rule.permission for rule in scope.allow if _covers(rule, path)), default=Permission.NONE)
+    allowed = Permission.NONE
+    for rule in scope.allow:
+        if rule.permission > allowed and _covers(rule, path):
+            allowed = rule.permission
     for rule in scope.deny:
-        if _covers(rule, path):
-            allowed = min(allowed, Permission.READ if rule.permission is Permission.WRITE else Permission.NONE)
+        if allowed is not Permission.NONE and _covers(rule, path):
+            allowed = Permission.READ if rule.permission is Permission.WRITE else Permission.NONE
     return allowed
 
 
 def _covers(rule: ScopeRule, path: str) -> bool:
     target = rule.target.rstrip("/")
+    if not path.startswith(target):
+        return False
     if path == (target or "/"):
         return True
-    below = path[len(target) + 1 :] if path.startswith(target + "/") else ""
+    below = path[len(target) + 1 :] if path.startswith("/", len(target)) else ""
     return bool(below) and (rule.recursive or "/" not in below)
+
+
+@attrs.frozen(eq=False)
+class _Belief:
+    """What a pod took to be allowed when it was looked at last."""
+
+    scope: Scope
+    changes: int
+    paths: int
+    masks: Masks
 
 
 @attrs.define(eq=False)
 class _Row:
     fact: Reserved
     parent: str | None
+    apart: bool  # the grant is another scope than the use
     adopted: bool = False
-    masks: tuple[int, int] = (0, 0)
-    granted: tuple[int, int] = (0, 0)
-    seen: int = -1  # how many paths the masks are about
+    masks: Masks = (0, 0)
+    granted: Masks = (0, 0)
+    seen: int = 0  # how many paths the masks are about
     lent: int = 0
 
 
@@ -94,7 +112,7 @@ class RegistryWatch:
         self._log, self._programs, self._complain, self._note = log, programs, complain, note
         self._rows: dict[str, _Row] = {}
         self._ever: set[str] = set()
-        self._believed: dict[Program, tuple[object, int]] = {}
+        self._believed: dict[Program, _Belief] = {}
         self._unsure: dict[Program, object] = {}
         self.universe = Universe()
         self.changes = 0
@@ -103,8 +121,7 @@ class RegistryWatch:
         """These facts were kept just now, by that program."""
         for line in facts:
             self.changes += 1
-            fact = decode_fact(line)
-            self._take(by, fact)
+            self._take(by, self._log.fact(line))
         self._exclusive()
 
     def unsure(self, program: Program) -> None:
@@ -132,19 +149,16 @@ class RegistryWatch:
                 self._rows.clear()
 
     def _reserved(self, fact: Reserved) -> None:
-        before = len(self.universe.paths)
         self.universe.learn(fact.scope)
         if fact.grant is not fact.scope:
             self.universe.learn(fact.grant)
-        if before != len(self.universe.paths):
-            self._believed.clear()
         if fact.incarnation in self._ever:
             self._complain("I5", f"the incarnation {fact.incarnation} was there before")
         self._ever.add(fact.incarnation)
         for row in self._rows.values():
             if (row.fact.tree, row.fact.name) == (fact.tree, fact.name):
                 self._complain("I5", f"two pods of one tree are called {fact.name}")
-        row = self._rows[fact.incarnation] = _Row(fact, fact.parent)
+        row = self._rows[fact.incarnation] = _Row(fact, fact.parent, fact.grant is not fact.scope and fact.grant != fact.scope)
         for heir in fact.inherits:
             self._rows[heir].parent = fact.incarnation
         above = self._rows.get(fact.parent) if fact.parent is not None else None
@@ -187,15 +201,13 @@ class RegistryWatch:
             self._complain("I4", f"{row.fact.name} frees itself while {', '.join(pod.authority.gate.busy)} goes on")
 
     def _measure(self) -> None:
-        paths = len(self.universe.paths)
+        universe, paths = self.universe, len(self.universe.paths)
         for row in self._rows.values():
-            if row.seen != paths:
-                row.masks = row.granted = self.universe.declared(row.fact.scope)
-                if row.fact.grant is not row.fact.scope and row.fact.grant != row.fact.scope:
-                    row.granted = self.universe.declared(row.fact.grant)
-                row.seen = paths
-        for row in self._rows.values():
-            row.lent = 0
+            if row.seen == paths:
+                continue
+            row.masks = universe.declared(row.fact.scope, row.masks, row.seen)
+            row.granted = universe.declared(row.fact.grant, row.granted, row.seen) if row.apart else row.masks
+            row.seen = paths
 
     def _exclusive(self) -> None:
         """At most one writer for every path (I1)."""
@@ -215,19 +227,23 @@ class RegistryWatch:
     def believes(self, program: Program) -> None:
         """What the pod of this program believes to be allowed is not more than the facts say (I1, I3)."""
         pod = program.pod
-        if pod is None or not program.alive:
+        if pod is None:
             return
-        scope = pod.authority.scope
-        if self._unsure.get(program) is scope:
+        scope, known = pod.authority.scope, self._believed.get(program)
+        if known is not None and known.changes == self.changes and known.scope is scope:
             return
-        known = self._believed.get(program)
-        if known is not None and known[0] is scope and known[1] == self.changes:
+        if not program.alive or self._unsure.get(program) is scope:
             return
-        self._believed[program] = (scope, self.changes)
+        paths = len(self.universe.paths)
+        if known is None or known.scope is not scope:
+            masks = self.universe.effective(scope)
+        else:
+            masks = self.universe.effective(scope, known.masks, known.paths)
+        self._believed[program] = _Belief(scope, self.changes, paths, masks)
         row = self._rows.get(pod.incarnation)
         if row is None:
             return
-        read, write = self.universe.effective(scope)
+        read, write = masks
         allowed = row.masks[1] & ~row.lent
         if write & ~allowed:
             self._complain("I3", f"{program.name} believes that it may write {self.universe.names(write & ~allowed)}")

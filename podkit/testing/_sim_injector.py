@@ -55,8 +55,12 @@ class Injector:
         self.on, self._next, self._kill_at = False, -1, None
         self._armed.clear()
 
+    def heeds(self, step: int) -> bool:
+        """Whether something may happen at this step."""
+        return step == self._next or bool(self._armed) or self._kill_at is not None
+
     def step(self, step: int) -> None:
-        """Called before every step; whatever happens now happens between two steps."""
+        """Called before every step that `heeds` says yes to; whatever happens now happens between two steps."""
         if step == self._next:
             self._draw(step)
             if sum(self.fired.values()) + len(self._armed) < self._faults.most:

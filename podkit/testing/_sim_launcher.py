@@ -27,13 +27,14 @@ class ProgramLauncher(ports.Launcher):
 
     def __init__(self, world: World, make_worker: Callable[..., Worker], tools: Sequence[Tool]) -> None:
         self._world, self._make_worker, self._tools = world, make_worker, tuple(tools)
+        self._wants_birth = wants_birth(make_worker)
 
     def __repr__(self) -> str:
         return f"ProgramLauncher({self._make_worker!r})"
 
     async def launch(self, birth: ports.Birth) -> Process:
         await trio.lowlevel.checkpoint()
-        worker = self._make_worker(birth) if wants_birth(self._make_worker) else self._make_worker()
+        worker = self._make_worker(birth) if self._wants_birth else self._make_worker()
         return self._world._adopt(birth, worker, self._tools)
 
 

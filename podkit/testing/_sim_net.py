@@ -56,7 +56,7 @@ class SimPipe(Pipe):
     def end(self, *, broken: bool = False) -> None:
         if self.stalled and not broken:
             self._end_under_way = True
-            self.changed.unpark_all()
+            self.tell()
         else:
             super().end(broken=broken)
 
@@ -64,7 +64,7 @@ class SimPipe(Pipe):
         """The reader gets the end after what was sent; who writes more is told that it is lost."""
         self.end()
         self.deserted = True
-        self.changed.unpark_all()
+        self.tell()
 
     def stall(self) -> None:
         """From now on nothing arrives."""
@@ -80,7 +80,7 @@ class SimPipe(Pipe):
             super().put(frame)
         if self._end_under_way:
             super().end()
-        self.changed.unpark_all()
+        self.tell()
 
     def lose(self, frames: int, *, torn: bool = False) -> None:
         """Drop the last frames that nobody read yet. `torn`: of the first dropped one a part arrives that is no whole frame."""
@@ -159,7 +159,7 @@ class Link:
             pipe.lose(lost, torn=torn)
             pipe.end(broken=True)
             pipe.deserted = True
-            pipe.changed.unpark_all()
+            pipe.tell()
         self.net.links.pop(self, None)
 
 
@@ -260,7 +260,8 @@ class SimListener(trio.abc.Listener[trio.abc.Channel[bytes]]):
             self._take(channel)
 
     async def accept(self) -> trio.abc.Channel[bytes]:
-        await trio.lowlevel.checkpoint()
+        if self._pending or self._closed:
+            await trio.lowlevel.checkpoint()
         while not self._closed:
             if self._pending:
                 return self._pending.popleft()

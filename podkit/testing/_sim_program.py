@@ -104,7 +104,8 @@ class Program:
     def freeze(self) -> None:
         """SIGSTOP."""
         if self.alive:
-            self.held = self.frozen = True
+            self.frozen = True
+            self._scheduler.hold(self)
 
     def thaw(self) -> None:
         """SIGCONT."""
@@ -116,7 +117,8 @@ class Program:
         """SIGKILL: not one more step of it. What the kernel does for a dead process is done at once."""
         if not self.alive:
             return
-        self.dead = self.held = True
+        self.dead = True
+        self._scheduler.hold(self)
         self.status = -9
         self._let_go()
         if self.pod is not None:

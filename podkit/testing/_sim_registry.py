@@ -25,6 +25,17 @@ class SharedLog(MemoryRegistry):
     trouble: Callable[[Program, bool], str | None] | None = None
     twice = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._read: dict[bytes, Fact] = {}
+
+    def fact(self, line: bytes) -> Fact:
+        """What a line says; each is decoded once, by whoever needs it first."""
+        fact = self._read.get(line)
+        if fact is None:
+            fact = self._read[line] = self._decode(line)
+        return fact
+
     async def append(self, after: int, facts: Sequence[bytes], *, by: Program | None = None) -> bool:
         done = await super().append(after, facts)
         if done and self.appended is not None:
@@ -48,7 +59,7 @@ class SharedLog(MemoryRegistry):
         from podkit.logic import fold_all
 
         lines = self._facts[max(0, self._folded.sequence - self._dropped) :]
-        return self._keep(fold_all(self._folded, [self._decode(line) for line in lines])) if lines else self._folded
+        return self._keep(fold_all(self._folded, [self.fact(line) for line in lines])) if lines else self._folded
 
     def is_held(self, key: str) -> bool | None:
         """Whether somebody holds this lease right now; None when there is none (any more)."""

@@ -8,6 +8,7 @@ version of trio does not have any more.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from trio.lowlevel import Task
 
 _run: Any = trio._core._run  # there is no public way; see above
 
+_SELDOM = 50_000  # objects more than before, until Python looks for garbage
 _NEEDED = ("_r", "_ALLOW_DETERMINISTIC_SCHEDULING", "GLOBAL_RUN_CONTEXT", "CancelShieldedCheckpoint")
 
 
@@ -41,6 +43,18 @@ def seeded(seed: int) -> Iterator[None]:
         _run._r.setstate(state)
 
 
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Let Python look for garbage seldom in the block: looking every few steps costs a tenth of a run."""
+    before = gc.get_threshold()
+    if 0 < before[0] < _SELDOM:
+        gc.set_threshold(_SELDOM, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 class Holder(Protocol):
     """What tasks belong to. While `held`, none of them takes a step."""
 
@@ -53,6 +67,16 @@ def _not_now(_: object) -> object:
     return _run.CancelShieldedCheckpoint
 
 
+class _Catcher(trio.abc.Instrument):
+    """Is asked at every wake-up of a task, so it is there only while somebody is held."""
+
+    def __init__(self, caught: Callable[[Task], None]) -> None:
+        self._caught = caught
+
+    def task_scheduled(self, task: Task) -> None:
+        self._caught(task)
+
+
 class Scheduler(trio.abc.Instrument):
     """Knows which task belongs to whom, and holds back the tasks of who is held. `on_step(task)` is called before every step."""
 
@@ -61,6 +85,8 @@ class Scheduler(trio.abc.Instrument):
         self._owners: dict[Task, Holder] = {}
         self._put_off: dict[Task, tuple[Any, Any]] = {}
         self._next: Holder | None = None
+        self._held: dict[int, Holder] = {}
+        self._catcher = _Catcher(self._catch)
         self.on_step = on_step
 
     def start(self, nursery: trio.Nursery, holder: Holder, task: Callable[..., Any], *args: object, name: str) -> None:
@@ -79,11 +105,25 @@ class Scheduler(trio.abc.Instrument):
         """The tasks that belong to `holder`."""
         return [task for task, owner in self._owners.items() if owner is holder]
 
+    def hold(self, holder: Holder) -> None:
+        """From here none of the tasks of `holder` takes a step."""
+        holder.held = True
+        if not self._held:
+            trio.lowlevel.add_instrument(self._catcher)
+        self._held[id(holder)] = holder
+
     def release(self, holder: Holder) -> None:
         """Let the tasks go on that became ready while they were held."""
         holder.held = False
+        if self._held.pop(id(holder), None) is not None and not self._held:
+            trio.lowlevel.remove_instrument(self._catcher)
         waiting, holder.waiting = holder.waiting, []
         self._runner.runq.extend(waiting)
+
+    def close(self) -> None:
+        """Hold nobody any more."""
+        for holder in tuple(self._held.values()):
+            self.release(holder)
 
     # What trio calls.
 
@@ -97,7 +137,7 @@ class Scheduler(trio.abc.Instrument):
     def task_exited(self, task: Task) -> None:
         self._owners.pop(task, None)
 
-    def task_scheduled(self, task: Task) -> None:
+    def _catch(self, task: Task) -> None:
         owner = self._owners.get(task)
         if owner is None or not owner.held:
             return

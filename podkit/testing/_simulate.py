@@ -20,7 +20,7 @@ from ._invariants_log import PodWatch
 from ._sim_injector import Injector
 from ._sim_program import Program, only
 from ._sim_seats import seats
-from ._sim_trio import Scheduler, seeded
+from ._sim_trio import Scheduler, seeded, seldom_collected
 from ._sim_watch import WireWatch
 from ._trace import Trace, short
 from ._world import World, world_of
@@ -178,14 +178,14 @@ class SimWorld(World):
 
     def stepped(self, task: Task) -> None:
         """A task is about to take a step."""
-        trace = self.trace
-        trace.stepped(task)
-        self.injector.step(trace.step)
+        step = self.trace.stepped(task)
+        if self.injector.heeds(step):
+            self.injector.step(step)
         if self._stepping is not None:
             self.watch.believes(self._stepping)
         self._stepping = self.scheduler.owner(task)  # type: ignore[assignment] # whoever owns tasks here is a program
-        if trace.step == self._most_steps:
-            self.complain("liveness", f"{trace.step} steps, and no end")
+        if step == self._most_steps:
+            self.complain("liveness", f"{step} steps, and no end")
 
     def wall(self) -> float:
         """The wall clock of this world."""
@@ -262,7 +262,7 @@ def simulate(scenario: Scenario, *, seed: int, faults: Faults | None = None, ste
             world.net.watch = world.registry.appended = None
             return trio.current_time()
 
-    with _seats(seed, found), seeded(seed):
+    with _seats(seed, found), seeded(seed), seldom_collected():
         seconds = trio.run(main, clock=MockClock(autojump_threshold=0))
     world = found[0]
     if world.broken is not None:

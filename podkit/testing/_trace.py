@@ -9,6 +9,7 @@ from typing import Any
 from trio.lowlevel import Task
 
 _KEPT = 60
+_UNHASHED = 4096  # pieces of the trace that wait to be hashed together
 
 
 class Trace:
@@ -22,28 +23,37 @@ class Trace:
         self.lines = deque(maxlen=keep)
         self._hash = hashlib.blake2b(digest_size=12)
         self._marks: dict[Task, bytes] = {}
+        self._unhashed: list[bytes] = []
 
     def __repr__(self) -> str:
         return f"<Trace of {self.step} steps, {self.digest}>"
 
-    def stepped(self, task: Task) -> None:
-        """A task is about to take a step."""
-        self.step += 1
+    def stepped(self, task: Task) -> int:
+        """A task is about to take a step; the answer is which one it is."""
+        self.step = step = self.step + 1
         mark = self._marks.get(task)
         if mark is None:
             mark = self._marks[task] = b"%d %s\n" % (len(self._marks), task.name.encode())
-        self._hash.update(mark)
+            if len(self._unhashed) > _UNHASHED:
+                self._catch_up()
+        self._unhashed.append(mark)
+        return step
 
     def note(self, what: str) -> None:
         """Something happened that is worth reading."""
         line = f"{self.step:6d}  {what}"
-        self._hash.update(line.encode("utf-8", "replace"))
+        self._unhashed.append(line.encode("utf-8", "replace"))
         self.lines.append(line)
 
     @property
     def digest(self) -> str:
         """The hash over everything so far: two runs that did the same have the same."""
+        self._catch_up()
         return self._hash.hexdigest()
+
+    def _catch_up(self) -> None:
+        self._hash.update(b"".join(self._unhashed))
+        self._unhashed.clear()
 
 
 def short(value: Any, length: int = 120) -> str:

@@ -275,6 +275,7 @@ async def world_of(
             await world._end()
             nursery.cancel_scope.cancel()
     finally:
+        scheduler.close()
         trio.lowlevel.remove_instrument(scheduler)
     if raised is not None:
         raise raised

@@ -4,6 +4,7 @@ import pytest
 
 from podkit.errors import InvalidRuleError
 from podkit.logic import Scope
+from podkit.logic._scope import lend_all
 from podkit.protocol import Permission, ScopeRule
 
 NONE, READ, WRITE = Permission.NONE, Permission.READ, Permission.WRITE
@@ -107,3 +108,16 @@ def test_many_loans_are_one_scope():
     for loan in loans + holes:
         lent = lent.given_back(loan)
     assert lent is W
+
+
+def test_lending_to_many_at_once_is_lending_to_one_after_another():
+    once = lend_all(W.lend(Scope.write("/w/c"), to="first"), [(A, "one"), (B, "two"), (A, "three")])
+    each = W.lend(Scope.write("/w/c"), to="first").lend(A, to="one").lend(B, to="two").lend(A, to="three")
+    assert once == each
+    assert once.layers == each.layers
+    assert str(once.explain("/w/b/x")) == str(each.explain("/w/b/x"))
+    assert once.given_back(A, to="one").given_back(A, to="three") == Scope.write("/w").lend(B).lend(Scope.write("/w/c"))
+
+
+def test_lending_to_nobody_changes_nothing():
+    assert lend_all(W, []) is W

@@ -426,7 +426,7 @@ def test_after_a_stop_nobody_is_left_though_the_child_was_spawning():
             "somebody else",
             id="H5 signal",
         ),
-        pytest.param(broken_a_birth_that_failed_lets_its_child_live, failing_at(20, "cancel"), "scenario", id="H34"),
+        pytest.param(broken_a_birth_that_failed_lets_its_child_live, failing_at(8, "cancel"), "scenario", id="H34"),
         pytest.param(broken_a_stop_looks_only_at_the_child, a_child_is_stopped_while_it_spawns, "scenario", id="H35"),
     ],
 )

@@ -7,7 +7,7 @@ import trio
 
 from podkit import Scope
 from podkit.errors import PodkitError, PodUnreachableError, WriteConflictError
-from podkit.logic import decide_root
+from podkit.logic import _table, decide_root
 from podkit.protocol import ListVisiblePods, Permission, ScopeRule
 from podkit.testing import Say, ScriptedWorker, SimulationError, simulate
 
@@ -267,12 +267,16 @@ async def one_file_is_lent(world):
 
 
 def broken_a_file_is_lent_with_its_directory(monkeypatch):
-    lend = Scope.lend
+    lend_all = _table.lend_all
 
-    def coarse(self, other, *, to=None):
-        return lend(self, Scope(allow=[ScopeRule(dirname(rule.target), rule.permission) for rule in other.allow]), to=to)
+    def coarse(scope, loans):
+        return lend_all(scope, [(_directories(lent), to) for lent, to in loans])
 
-    monkeypatch.setattr(Scope, "lend", coarse)
+    monkeypatch.setattr(_table, "lend_all", coarse)
+
+
+def _directories(scope):
+    return Scope(allow=[ScopeRule(dirname(rule.target), rule.permission) for rule in scope.allow])
 
 
 @pytest.mark.proves("F28")
