@@ -43,7 +43,7 @@ def killed(world, who):
 
 
 async def perform(world, strike, pod, operation, blow):
-    """The operation as a part of its pod's program, struck; what podkit may answer to that is a refusal or a failure it documents."""
+    """The operation as a part of its pod's program, struck; podkit may answer with what it documents."""
 
     async def struck():
         with strike.during(world, blow):
@@ -180,18 +180,19 @@ def test_a_strike_that_breaks_something_says_before_which_step():
 def test_steps_of_other_tasks_do_not_count_and_those_of_its_own_tasks_do():
     def scenario(others, parts):
         async def scenario(world, strike):
+            over = False
+
             async def busy():
-                while True:
+                while not over:
                     await trio.lowlevel.checkpoint()
 
-            async with trio.open_nursery() as nursery:
-                for _ in range(others):
-                    nursery.start_soon(busy)
-                with strike.during(world, lambda: None):
-                    async with trio.open_nursery() as own:
-                        for _ in range(parts):
-                            own.start_soon(trio.lowlevel.checkpoint)
-                nursery.cancel_scope.cancel()
+            for _ in range(others):
+                world.nursery.start_soon(busy)
+            with strike.during(world, lambda: None):
+                async with trio.open_nursery() as own:
+                    for _ in range(parts):
+                        own.start_soon(trio.lowlevel.checkpoint)
+            over = True
 
         return scenario
 
