@@ -186,13 +186,18 @@ def test_steps_of_other_tasks_do_not_count_and_those_of_its_own_tasks_do():
                 while not over:
                     await trio.lowlevel.checkpoint()
 
-            for _ in range(others):
-                world.nursery.start_soon(busy)
-            with strike.during(world, lambda: None):
-                async with trio.open_nursery() as own:
-                    for _ in range(parts):
-                        own.start_soon(trio.lowlevel.checkpoint)
-            over = True
+            async def operation():
+                nonlocal over
+                with strike.during(world, lambda: None):
+                    async with trio.open_nursery() as own:
+                        for _ in range(parts):
+                            own.start_soon(trio.lowlevel.checkpoint)
+                over = True
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(operation)
+                for _ in range(others):
+                    nursery.start_soon(busy)
 
         return scenario
 
