@@ -18,7 +18,9 @@ from ._faults import Faults
 from ._invariants import RegistryWatch
 from ._invariants_log import PodWatch
 from ._sim_injector import Injector
+from ._sim_journal import JournalLog
 from ._sim_program import Program, only
+from ._sim_registry import SharedLog
 from ._sim_seats import seats
 from ._sim_trio import Scheduler, seeded
 from ._sim_watch import WireWatch
@@ -97,7 +99,7 @@ class SimWorld(World):
     on_crash: Callable[[Program, BaseException], None] | None
 
     def __init__(self, nursery: trio.Nursery, scheduler: Scheduler, seed: int, faults: Faults, steps: int) -> None:
-        super().__init__(nursery, scheduler, seed)
+        super().__init__(nursery, scheduler, seed, registry=_log_for(seed, faults))
         self.trace = Trace()
         self.operations: Counter[str] = Counter()
         self.cancellable: dict[trio.CancelScope, str] = {}
@@ -116,6 +118,8 @@ class SimWorld(World):
         self.on_pod, self.on_crash = self._pod_appeared, self._pod_crashed
         self.registry.twice = True
         self.registry.appended, self.registry.trouble = self.watch.appended, self.injector.trouble
+        if isinstance(self.registry, JournalLog):
+            self.registry.trouble_on_disk, self.registry.renewed = self.injector.trouble_on_disk, self._registry_renewed
         self.net.watch, self.net.reported = self._watch_link, self.injector.reported
 
     def complain(self, invariant: str, what: str) -> None:
@@ -214,6 +218,12 @@ class SimWorld(World):
         super().reboot()
         self.watch.reboot()
 
+    def _registry_renewed(self) -> None:
+        """The registry began anew in place of one that was damaged: only when nobody holds anything."""
+        if held := self.registry.leases_held():
+            self.complain("I8", f"the registry began anew while {', '.join(held)} was held")
+        self.watch.reboot()
+
     def _pod_crashed(self, program: Program, error: BaseException) -> None:
         """An error got out of a pod that was up: it is dead, and did not end in order."""
         if self.cause is None and isinstance(error, Exception):
@@ -228,6 +238,11 @@ class SimWorld(World):
         watch = PodWatch(program.pod, self.complain, self.trace.note)
         program.pod.hub.subscribe(watch)
         return watch.end
+
+
+def _log_for(seed: int, faults: Faults) -> SharedLog | None:
+    chance = random.Random(f"disk {seed}")  # noqa: S311 - what a loss of power leaves
+    return JournalLog(chance, durable=chance.random() < 0.5) if faults.on_disk else None
 
 
 Scenario = Callable[[SimWorld], Awaitable[object]]

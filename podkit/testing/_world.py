@@ -50,9 +50,11 @@ class World:
     on_pod: Callable[[Program], Callable[[], None]] | None
     on_crash: Callable[[Program, BaseException], None] | None
 
-    def __init__(self, nursery: trio.Nursery, scheduler: Scheduler, seed: int | None = None) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, scheduler: Scheduler, seed: int | None = None, *, registry: SharedLog | None = None
+    ) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - to choose what happens in a test
-        self.registry = SharedLog()
+        self.registry = SharedLog() if registry is None else registry
         self.net = Net()
         self.transport = SimTransport(self.net)
         self.programs = []

@@ -108,6 +108,20 @@ def test_claims_are_seen_by_others_and_end_with_the_descriptor(top):
     disk.close(one)
 
 
+def test_the_lowest_claim_is_found_in_whatever_order_they_were_made(top):
+    disk = Disk()
+    one, two, three = (disk.open(f"{top}/f", os.O_RDWR | os.O_CREAT) for _ in range(3))
+    assert disk.claim(one, 15)
+    assert disk.claim(two, 5)
+    assert disk.claim(two, 6)
+    assert disk.first_claim(three, 0, 20) == 5
+    assert disk.first_claim(three, 6, 20) == 6
+    assert disk.first_claim(three, 7, 20) == 15
+    assert disk.first_claim(two, 0, 20) == 15
+    for fd in (one, two, three):
+        disk.close(fd)
+
+
 def test_without_claims_everybody_may_and_nobody_is_seen(monkeypatch):
     monkeypatch.setattr(_disk, "_HAS_CLAIMS", False)
     assert Disk().claim(-1, 5)
