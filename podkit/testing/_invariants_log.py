@@ -1,4 +1,4 @@
-"""What a pod's log and stream promise: commit before effect, one end for each run, every notice once (I21, I23, I24, I26, I27)."""
+"""What a pod's log and stream promise: commit before effect, one end for each run, every notice once (I21, I23 to I27)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from podkit.protocol import (
     Usage,
     UserMessage,
 )
+
+from ._invariants_calls import CallCheck
 
 if TYPE_CHECKING:
     from podkit._life import Pod
@@ -103,11 +105,13 @@ class LogCheck:
         self._runs: set[int] = set()
         self._waiting: dict[str, None] = {}
         self._reports: set[str] = set()
+        self._calls = CallCheck(name, complain)
 
     def read(self, data: list[dict[str, Any]]) -> None:
         """What came since the last time."""
         while self._read < len(data):
             self._entry(data[self._read])
+            self._calls.entry(data[self._read])
             self._read += 1
 
     def _entry(self, entry: dict[str, Any]) -> None:

@@ -59,7 +59,10 @@ class RandomWorker(Worker):
                 call = f"call-{self._chance.randrange(10**6)}"
                 emit(ToolCallDone(id=call, name="look", arguments="{}"))
                 await run.committed()
-                emit(ToolResult(id=call, summary="seen"))
+                if self._chance.random() < 0.5:
+                    await trio.sleep(2 * self._chance.random())
+                if self._chance.random() < 0.9:  # else it forgets
+                    emit(ToolResult(id=call, summary="seen"))
             case 6 if self._chance.random() < 0.3:
                 raise self._chance.choice((ToolError("the tool broke"), ModelError("no model"), ValueError("a bug")))
             case _:

@@ -179,8 +179,8 @@ def _writing(node: Node, data: bytes, at: int) -> Change:
 Trouble = Callable[["SimDisk", str], str | None]
 """Asked before each call of a disk, with its name: what goes wrong with it, if anything.
 
-That is a name of `FAILURES`, "short" for a write of which only half gets there, or "killed": then `kill` is called, for a write when
-it has been made, and nobody hears of it.
+That is a name of `FAILURES`, "short" for a write of which only half gets there, or "killed": then `kill` is called, for a write
+when it has been made, and nobody hears of it.
 """
 
 FAILURES = {"full": errno.ENOSPC, "error": errno.EIO, "interrupted": errno.EINTR}

@@ -30,6 +30,7 @@ T = TypeVar("T")
 W = TypeVar("W", bound="World")
 
 _END_SECONDS = 60.0
+_BURIALS = 100
 
 
 class World:
@@ -240,8 +241,13 @@ class World:
                     await program.over.wait()
             for program in self.programs:
                 program.kill()
-                if program.dead:
+            for _ in range(_BURIALS):
+                restless = [program for program in self.programs if program.dead and self.scheduler.tasks_of(program)]
+                for program in restless:
                     program.bury()
+                if not restless:
+                    break
+                await trio.lowlevel.checkpoint()  # on its way out a task may enter a shield that was not there before
 
 
 async def _first(*events: trio.Event) -> None:

@@ -198,7 +198,7 @@ def run(faults, seeds, operations=40):
     return fired
 
 
-DISK = {kind: 0.8 for kind in ("disk_full", "disk_error", "disk_interrupted", "disk_short", "disk_sync", "disk_killed")}
+DISK = dict.fromkeys(("disk_full", "disk_error", "disk_interrupted", "disk_short", "disk_sync", "disk_killed"), 0.8)
 
 
 @pytest.mark.proves("I1", "I4", "I8", "I9", "I27", "I28", "I29", "I31")
