@@ -117,9 +117,12 @@ class World:
         """Like `podkit.connect`, in this world. Who connects is the test itself, which nobody can crash or cut off."""
         return connect(address, transport=self.transport, **options)
 
-    def launcher(self, make_worker: Callable[..., Worker], *, tools: Sequence[Tool] = ()) -> Launcher:
-        """A launcher that starts each child as a program of its own. `make_worker` is as for `TaskLauncher`."""
-        return ProgramLauncher(self, make_worker, tools)
+    def launcher(self, make_worker: Callable[..., Worker], *, tools: Sequence[Tool] = (), late: float = 0.0) -> Launcher:
+        """A launcher that starts each child as a program of its own. `make_worker` is as for `TaskLauncher`.
+
+        `late` are the seconds that the program takes before it does anything.
+        """
+        return ProgramLauncher(self, make_worker, tools, late)
 
     # What happens to programs.
 
@@ -213,7 +216,7 @@ class World:
         self.programs.append(program)
         return program
 
-    def _adopt(self, birth: Any, worker: Worker, tools: Sequence[Tool]) -> Process:
+    def _adopt(self, birth: Any, worker: Worker, tools: Sequence[Tool], late: float) -> Process:
         """Start the program of a child: the lease and the listener are its own from here."""
         program = self._program(birth.name)
         program.incarnation, program.parent = birth.incarnation, birth.parent.incarnation
@@ -225,7 +228,7 @@ class World:
         program.leases.append(birth.lease)
         birth.listener.give(program)
         own = None if self.pids is None else self.pids(program)
-        program.start(lambda: adopt(birth, program, worker, tools, own))
+        program.start(lambda: adopt(birth, program, worker, tools, own, late))
         return ProgramProcess(program)
 
     async def _end(self) -> None:
