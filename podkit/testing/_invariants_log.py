@@ -20,6 +20,7 @@ from podkit.protocol import (
 )
 
 from ._invariants_calls import CallCheck
+from ._watch_writes import check_queues
 
 if TYPE_CHECKING:
     from podkit._life import Pod
@@ -55,6 +56,7 @@ class PodWatch:
         if record.seq != self._seq + 1:
             self._complain("I15", f"{pod.name} publishes {record.seq} after {self._seq}")
         self._seq = record.seq
+        check_queues(pod, self._complain)
         kinds = _KEPT.get(type(event))
         if kinds is not None:
             last = pod.log.data[-1]["kind"] if pod.log.data else "nothing"

@@ -25,6 +25,7 @@ from ._sim_seats import seats
 from ._sim_trio import Scheduler, seeded
 from ._sim_watch import WireWatch
 from ._trace import Trace, short
+from ._watch_writes import WriteWatch
 from ._world import World, world_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _MOST_STEPS = 2_000_000
 _MOST_SECONDS = 24 * 3600.0
 _QUIET_SECONDS = 60.0
 _PIDS = 9  # so many process numbers there are, so that they are used again and again
+_ROOMS = (2, 8, 64)
 _EPOCH = 1_700_000_000.0
 
 
@@ -118,6 +120,8 @@ class SimWorld(World):
         self.on_pod, self.on_crash = self._pod_appeared, self._pod_crashed
         self.registry.twice = True
         self.registry.appended, self.registry.trouble = self.watch.appended, self.injector.trouble
+        self.net.room = random.Random(f"net {seed}").choice(_ROOMS)  # noqa: S311 - how soon a slow reader is noticed
+        self.net.writes = WriteWatch(nursery, self.complain)
         if isinstance(self.registry, JournalLog):
             self.registry.trouble_on_disk, self.registry.renewed = self.injector.trouble_on_disk, self._registry_renewed
         self.net.watch, self.net.reported = self._watch_link, self.injector.reported
@@ -274,6 +278,7 @@ def simulate(scenario: Scenario, *, seed: int, faults: Faults | None = None, ste
             scheduler = world.scheduler
             scheduler.on_step = None
             world.injector.stop()
+            world.net.writes = None
             world.net.watch = world.registry.appended = None
             return trio.current_time()
 
