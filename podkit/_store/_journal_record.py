@@ -8,6 +8,7 @@ The line feed is what makes a record count: bytes after the last one were never 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 
@@ -76,6 +77,16 @@ def decode_records(data: bytes, mark: Mark) -> list[tuple[list[bytes], Mark]]:
 
 def _digest(before: bytes, body: bytes) -> bytes:
     return hashlib.sha256(before + b"\0" + body).hexdigest()[:_DIGEST].encode()
+
+
+def boot_of(data: bytes) -> str | None:
+    """The boot that a file was begun in, by its header; None when there is no header that is what was written."""
+    try:
+        records = decode_records(data[: data.find(b"\n") + 1], Mark())
+        boot = json.loads(records[0][0][0])["boot"]
+    except (DamagedError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return None
+    return boot if isinstance(boot, str) else None
 
 
 def readable_entries(data: bytes) -> list[bytes]:

@@ -111,6 +111,7 @@ class Play:
             if limit.cancelled_caught:
                 stuck = ", ".join(world.cancellable.values()) or "somebody"
                 world.complain("liveness", f"{stuck} did not come to an end within {_QUIET:.0f} s without faults")
+            await self.checks.settled()
             over.set()
 
     async def _until_done(self) -> None:

@@ -32,6 +32,7 @@ class Checks:
     told: int = 0
     runs: dict[str, list[int]] = attrs.field(factory=dict)  # incarnation -> numbers of its runs
     cancelled: set[tuple[str, int]] = attrs.field(factory=set)
+    wakes: list[tuple[Program, Pod, str]] = attrs.field(factory=list)
 
     # A cancellation that names a run leaves every other run alone.
 
@@ -64,7 +65,16 @@ class Checks:
         await client.notify(text)
         program = next((p for p in self.world.programs if p.incarnation == client.incarnation), None)
         if program is not None and program.pod is not None:
+            self.wakes.append((program, program.pod, text))
             self.world.nursery.start_soon(self._woken, program, program.pod, text)
+
+    async def settled(self) -> None:
+        """Nothing goes wrong any more, and nobody asks for anything: who was told to wake up does so in time."""
+        if any(self._sleeps(*wake) for wake in self.wakes):
+            await trio.sleep(_WAKE_SECONDS)
+        for program, pod, text in self.wakes:
+            if self._sleeps(program, pod, text):
+                self.world.complain("I26", f"{pod.name} was told to wake up ({text}), and sleeps")
 
     async def _woken(self, program: Program, pod: Pod, text: str) -> None:
         await trio.sleep(_WAKE_SECONDS)
@@ -74,7 +84,9 @@ class Checks:
                 self.world.complain("I26", f"{pod.name} was told to wake up a minute ago ({text}), and sleeps")
 
     def _sleeps(self, program: Program, pod: Pod, text: str) -> bool:
-        idle = program.alive and not program.frozen and not pod.actor.stopping and pod.status is Status.IDLE
+        """Whether it is idle with this message unseen, and does not hold it back on purpose: after a cancellation or a failure."""
+        up = program.alive and not program.frozen and not pod.actor.stopping
+        idle = up and pod.status is Status.IDLE and not pod.actor.life.held
         waiting = None
         for entry in pod.log.data if idle else ():
             if entry["kind"] == "notice" and text in str(entry):

@@ -179,8 +179,8 @@ def _writing(node: Node, data: bytes, at: int) -> Change:
 Trouble = Callable[["SimDisk", str], str | None]
 """Asked before each call of a disk, with its name: what goes wrong with it, if anything.
 
-That is a name of `FAILURES`, "short" for a write of which only half gets there, or "killed": then `kill` is called, for a write
-when it has been made, and nobody hears of it.
+That is a name of `FAILURES`, "short" for a write of which only half gets there, or "killed": then `kill` is called before it
+has any effect.
 """
 
 FAILURES = {"full": errno.ENOSPC, "error": errno.EIO, "interrupted": errno.EINTR}
@@ -339,14 +339,15 @@ class SimDisk(Disk):
 
     def _begin(self, call: str) -> None:
         """Before a call has any effect. Raises what goes wrong with it."""
-        if self._goes_wrong(call) == "killed":
-            self.kill()
-            raise _error(errno.EIO)
+        self._goes_wrong(call)
 
     def _goes_wrong(self, call: str) -> str | None:
         if self.dead:
             raise _error(errno.EIO)
         failure = None if self.trouble is None else self.trouble(self, call)
+        if failure == "killed":
+            self.kill()
+            raise _error(errno.EIO)
         if failure in FAILURES:
             raise _error(FAILURES[failure])
         return failure
@@ -356,9 +357,6 @@ class SimDisk(Disk):
         if failure == "short":
             data = data[: len(data) // 2]
         self.files.write(node, data, at)
-        if failure == "killed":
-            self.kill()
-            raise _error(errno.EIO)
         return len(data)
 
     def _close(self, fd: int) -> None:

@@ -29,7 +29,6 @@ _EVENTS = ("event_lost", "event_late", "event_twice", "event_reordered")
 _DISK = ("disk_error", "disk_interrupted", "disk_short", "disk_sync", "disk_killed")
 _FAILS_AS = {"disk_error": "error", "disk_interrupted": "interrupted", "disk_short": "short", "disk_sync": "error"}
 _WRITING = ("write", "pwrite")
-_CHANGING = (*_WRITING, "truncate", "rename", "unlink", "sync", "sync_dir")
 _WAITING = {*_APPEND, *_READ, *_EVENTS, *_DISK}
 _DURING = {"kill_in_spawn", "kill_in_stop"}
 
@@ -140,7 +139,7 @@ class Injector:
 
     def _strikes(self, kind: str, call: str) -> bool:
         """Whether it happens to this call. Now and then it waits for a later one, so that each of a change's calls has its turn."""
-        where = {"disk_short": _WRITING, "disk_sync": ("sync", "sync_dir"), "disk_killed": _CHANGING}.get(kind)
+        where = {"disk_short": _WRITING, "disk_sync": ("sync", "sync_dir")}.get(kind)
         return (where is None or call in where) and self._chance.random() < 0.3
 
     def reported(self, link: Link, frame: bytes) -> None:

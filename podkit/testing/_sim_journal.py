@@ -175,7 +175,8 @@ class JournalLog(SharedLog):
         if anchor is None:
             return None
         records = [line.partition(b"\t")[2].split(b"\t") for line in lines]
-        if not records:
+        try:
+            base = int(json.loads(records[0][0])["base"])
+        except (IndexError, ValueError, KeyError):
             return None
-        base = int(json.loads(records[0][0])["base"])
         return anchor.epoch, base, [fact for record in records[1:] for fact in record]

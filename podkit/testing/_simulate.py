@@ -174,7 +174,10 @@ class SimWorld(World):
         left = [program.name for program in self.programs if program.stuck or not program.over.is_set()]
         if left:
             self.complain("liveness", f"{', '.join(left)} did not end within {seconds:.0f} s")
-        await self.registry.sweep()
+        try:
+            await self.registry.sweep()
+        except PodkitError as error:
+            self.complain("I8", f"the registry cannot be used when all is over: {short(error, 300)}")
         if self.watch.rows:
             self.complain("liveness", f"rows that nobody can take back: {', '.join(self.watch.rows)}")
         if held := self.registry.leases_held():
