@@ -6,3 +6,9 @@ from ._inspect import Holding as Holding
 from ._inspect import Inspection as Inspection
 from ._inspect import inspect as inspect
 from ._memory_registry import MemoryRegistry as MemoryRegistry
+from ._anchor import PLACES as PLACES
+from ._anchor import SIZE as SIZE
+from ._anchor import decode_anchors as decode_anchors
+from ._journal import Journal as Journal
+from ._journal_record import DamagedError as DamagedError
+from ._registry_log import RegistryLog as RegistryLog

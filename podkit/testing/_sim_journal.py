@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from podkit._store._anchor import PLACES, SIZE, decode_anchors
-from podkit._store._journal_record import DamagedError
-from podkit._store._registry_log import RegistryLog
+from podkit._store import PLACES, SIZE, DamagedError, RegistryLog, decode_anchors
 from podkit.errors import PodkitError
 from podkit.logic import Freed, Reserved, Table, decode_fact, fold_all, lease_key
 
-from ._sim_disk import SimDisk, SimFiles
+from ._sim_disk import SimDisk
+from ._sim_files import SimFiles
 from ._sim_registry import SharedLog
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterable, Sequence
 
-    from podkit._store._journal import Journal
+    from podkit._store import Journal
 
     from ._sim_program import Program
 

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from podkit._net._connection import _PENDING
-from podkit._net._hub import Record
-from podkit._net._outbox import _UNSENT, Outbox, _Reply
+from podkit._net import Outbox, Record
 from podkit.protocol import Shutdown
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ Complain = Callable[[str, str], None]
 
 _CLOSED_WITHIN = 10.0  # seconds from a failed write to the end of its connection, for a pod
 _FREEZE_SECONDS = 25.0
-_BURST = 128  # methods that come in one go are all answered
+_REPLIES = 512  # 128 may be unread before no more methods are read, then 256 that wait are still answered, and what came in one go
 
 
 class WriteWatch:
@@ -69,9 +67,8 @@ def check_queues(pod: Pod, complain: Complain) -> None:
         size = sum(len(record.frame(outbox.lens) or b"") for record in waiting)
         if len(waiting) > limits.outbox_events or (len(waiting) > 1 and size > limits.outbox_bytes):
             complain("I22", f"{len(waiting)} events of {size} bytes wait for one peer of {pod.name}")
-        replies = sum(isinstance(item, _Reply) for item in outbox._items)
-        if replies > _UNSENT + _PENDING + _BURST:
-            complain("I22", f"{replies} replies wait for one peer of {pod.name}")
+        if outbox._unsent > _REPLIES:
+            complain("I22", f"{outbox._unsent} replies wait for one peer of {pod.name}")
 
 
 def _whose(channel: SimChannel) -> str:
