@@ -210,7 +210,7 @@ def test_a_registry_on_a_disk_that_fails_breaks_no_promise():
 
 @pytest.mark.proves("I8", "I9", "I31")
 def test_a_registry_whose_disk_loses_power_begins_anew():
-    fired = run(Faults({**DISK, "reboot": 0.5}), range(60))
+    fired = run(Faults({**DISK, "reboot": 1.0}), range(60))
     assert fired["reboot"] >= 20, fired
 
 
