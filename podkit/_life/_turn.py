@@ -20,6 +20,8 @@ from podkit.protocol import (
     RunEnd,
     RunResult,
     SystemItemEvent,
+    ToolCallDone,
+    ToolResult,
     TurnEnd,
     TurnResult,
     TurnStart,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("podkit.run")
 _WORKER_EVENTS = tuple(WORKER_EVENTS)
 _COMMITTED_EVENTS = tuple(COMMITTED_EVENTS)
+_NO_RESULT = "no result: the run ended while this call was under way; what it did is not known, and it was not repeated"
 _MAX_TEXT = 16 * 1024  # characters
 _RESULTS = (RunResult.FINISHED, RunResult.LIMIT_REACHED, RunResult.PAUSED)
 
@@ -63,6 +66,7 @@ class _Current:
     over: bool = False
     turn: int | None = None
     failure: tuple[ErrorCode, str] | None = None
+    calls: dict[str, None] = attrs.field(factory=dict)  # that have no result yet
 
 
 class Turn:
@@ -177,6 +181,10 @@ class Turn:
             current.turn = None
         if isinstance(event, (*_COMMITTED_EVENTS, TurnEnd)):
             self._session.append(entry_of(event, current.number, self._session.now()))
+        if isinstance(event, ToolCallDone):
+            current.calls[event.id] = None
+        elif isinstance(event, ToolResult):
+            current.calls.pop(event.id, None)
         self._hub.publish(event)
 
     def _poll(self, current: _Current) -> tuple[SystemItem, ...]:
@@ -197,8 +205,17 @@ class Turn:
         self._session.append(entry_of(end, current.number, self._session.now()))
         self._hub.publish(end)
 
+    def _close_calls(self, current: _Current) -> None:
+        """Give a result to every call that was left without one: no model is asked again with a call that nothing answers."""
+        for call in tuple(current.calls):
+            end = ToolResult(call, _NO_RESULT, is_error=True, run=current.number)
+            del current.calls[call]
+            self._session.append(entry_of(end, current.number, self._session.now()))
+            self._hub.publish(end)
+
     def _end(self, current: _Current, result: RunResult) -> None:
         current.over = True
+        self._close_calls(current)
         self._close_turn(current, TurnResult.PAUSED if result is RunResult.PAUSED else TurnResult.FINISHED)
         failure = None
         if result is RunResult.FAILED:

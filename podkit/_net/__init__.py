@@ -9,6 +9,7 @@ from ._desk import Desk as Desk
 from ._desk import Origin as Origin
 from ._exchange import exchange as exchange
 from ._hub import Hub as Hub
+from ._hub import Record as Record
 from ._memory import MemoryListener as MemoryListener
 from ._memory import MemoryTransport as MemoryTransport
 from ._memory_channel import MemoryChannel as MemoryChannel

@@ -130,11 +130,14 @@ class Disk:
 
     def first_claim(self, fd: int, start: int, end: int) -> int | None:
         """The lowest number from `start` to `end`, without `end`, that somebody else claims; None when there is none."""
-        if not _HAS_CLAIMS or start >= end:
-            return None
-        found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _CLAIM.pack(fcntl.F_WRLCK, os.SEEK_SET, start, end - start, 0))
-        kind, _, at, _, _ = _CLAIM.unpack(found)
-        return None if kind == fcntl.F_UNLCK else int(at)
+        lowest = None
+        while _HAS_CLAIMS and start < end:
+            found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _CLAIM.pack(fcntl.F_WRLCK, os.SEEK_SET, start, end - start, 0))
+            kind, _, at, _, _ = _CLAIM.unpack(found)
+            if kind == fcntl.F_UNLCK:
+                break
+            lowest = end = max(int(at), start)  # the system answers with one of those there are, in the order of their owners
+        return lowest
 
 
 @functools.cache

@@ -247,9 +247,12 @@ class Root:
             fd = os.open(names[-1] if names else ".", flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=at)
         finally:
             os.close(at)
-        if flags & O_LOOK and stat.S_ISLNK(os.fstat(fd).st_mode):  # for looking only, O_NOFOLLOW opens the link itself
+        try:
+            if flags & O_LOOK and stat.S_ISLNK(os.fstat(fd).st_mode):  # for looking only, O_NOFOLLOW opens the link itself
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        except BaseException:
             os.close(fd)
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            raise
         return fd
 
 

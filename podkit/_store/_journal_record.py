@@ -7,6 +7,7 @@ The line feed is what makes a record count: bytes after the last one were never 
 
 from __future__ import annotations
 
+import json
 import re
 from binascii import b2a_hex
 from collections.abc import Sequence
@@ -106,6 +107,16 @@ def record_number(line: bytes) -> int:
     if match is None:
         raise DamagedError("this is not a record", 1, 0)
     return int(match[2])
+
+
+def boot_of(data: bytes) -> str | None:
+    """The boot that a file was begun in, by its header; None when there is no header that is what was written."""
+    try:
+        records = decode_records(data[: data.find(b"\n") + 1], Mark())
+        boot = json.loads(records[0][0][0])["boot"]
+    except (DamagedError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return None
+    return boot if isinstance(boot, str) else None
 
 
 def readable_entries(data: bytes) -> list[bytes]:

@@ -11,7 +11,7 @@ from podkit._os import DISK, UNKNOWN, Disk
 from podkit._store._anchor import Anchor, decode_anchors, encode_anchor
 from podkit._store._anchor_places import next_place, put_anchor
 from podkit._store._journal import Journal
-from podkit._store._journal_record import DamagedError, NewerError, readable_entries
+from podkit._store._journal_record import DamagedError, NewerError, boot_of, readable_entries
 from podkit._store._log_files import LogFiles
 from podkit.errors import CorruptRegistryError
 
@@ -165,7 +165,12 @@ class LogState:
         """Raise `error`, with a word on what helps, while anybody may hold a lease."""
         facts: list[bytes] = []
         for generation in self.files.generations():
-            facts += readable_entries(self.files.raw(generation))
+            data = self.files.raw(generation)
+            boot = boot_of(data)
+            if boot is None or not self._is_of_earlier_boot(
+                boot
+            ):  # else whoever it names is dead, whatever was lost with the power
+                facts += readable_entries(data)
         keys = self._holders(facts)
         if keys:
             names = ", ".join(keys[:_SHOWN]) + (", …" if len(keys) > _SHOWN else "")
@@ -224,8 +229,11 @@ class LogState:
         return journal
 
     def _is_earlier(self, anchor: Anchor) -> bool:
-        """Whether it is of an earlier boot. Who cannot tell boots apart (it may see no /proc) takes it for this one."""
-        return anchor.boot != self._boot and UNKNOWN not in (anchor.boot, self._boot)
+        return self._is_of_earlier_boot(anchor.boot)
+
+    def _is_of_earlier_boot(self, boot: str) -> bool:
+        """Who cannot tell boots apart (it may see no /proc) takes every one for this one."""
+        return boot != self._boot and UNKNOWN not in (boot, self._boot)
 
     def _check_header(self, journal: Journal, anchor: Anchor) -> None:
         fmt = journal.header.get("format")

@@ -17,6 +17,8 @@ from ._simulate import Report as Report
 from ._simulate import SimulationError as SimulationError
 from ._simulate import SimWorld as SimWorld
 from ._simulate import simulate as simulate
+from ._strikes import Strike as Strike
+from ._strikes import simulate_strikes as simulate_strikes
 from ._check_launcher import LAUNCHER_CLAUSES as LAUNCHER_CLAUSES
 from ._check_launcher import check_launcher as check_launcher
 from ._check_launcher_ground import ChildToBe as ChildToBe

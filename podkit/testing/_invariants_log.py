@@ -1,4 +1,4 @@
-"""What a pod's log and stream promise: commit before effect, one end for each run, every notice once (I21, I23, I24, I26, I27)."""
+"""What a pod's log and stream promise: commit before effect, one end for each run, every notice once (I21, I23 to I27)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from podkit.protocol import (
     Usage,
     UserMessage,
 )
+
+from ._invariants_calls import CallCheck
+from ._watch_writes import check_queues
 
 if TYPE_CHECKING:
     from podkit._life import Pod
@@ -53,6 +56,7 @@ class PodWatch:
         if record.seq != self._seq + 1:
             self._complain("I15", f"{pod.name} publishes {record.seq} after {self._seq}")
         self._seq = record.seq
+        check_queues(pod, self._complain)
         kinds = _KEPT.get(type(event))
         if kinds is not None:
             last = pod.log.data[-1]["kind"] if pod.log.data else "nothing"
@@ -119,11 +123,13 @@ class LogCheck:
         self._runs: set[int] = set()
         self._waiting: dict[str, None] = {}
         self._reports: set[str] = set()
+        self._calls = CallCheck(name, complain)
 
     def read(self, data: list[dict[str, Any]]) -> None:
         """What came since the last time."""
         while self._read < len(data):
             self._entry(data[self._read])
+            self._calls.entry(data[self._read])
             self._read += 1
 
     def _entry(self, entry: dict[str, Any]) -> None:

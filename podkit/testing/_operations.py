@@ -12,8 +12,10 @@ import trio
 from podkit._net import Client
 from podkit.abc import Emit, Run, Worker
 from podkit.errors import ModelError, ToolError
-from podkit.logic import Scope
+from podkit.logic import Limits, Scope
 from podkit.protocol import Permission, RunResult, ScopeRule, TextDone, ToolCallDone, ToolResult, TurnEnd, TurnResult, TurnStart
+
+from ._operations_checks import Checks
 
 if TYPE_CHECKING:
     import random
@@ -59,7 +61,10 @@ class RandomWorker(Worker):
                 call = f"call-{self._chance.randrange(10**6)}"
                 emit(ToolCallDone(id=call, name="look", arguments="{}"))
                 await run.committed()
-                emit(ToolResult(id=call, summary="seen"))
+                if self._chance.random() < 0.5:
+                    await trio.sleep(2 * self._chance.random())
+                if self._chance.random() < 0.9:  # else it forgets
+                    emit(ToolResult(id=call, summary="seen"))
             case 6 if self._chance.random() < 0.3:
                 raise self._chance.choice((ToolError("the tool broke"), ModelError("no model"), ValueError("a bug")))
             case _:
@@ -74,6 +79,15 @@ class Play:
     chance: random.Random
     left: int  # operations
     born: int = 0
+    checks: Checks = attrs.field(init=False)
+    numbered: bool = attrs.field(init=False)  # whether everybody who cancels says which run
+    limits: Limits = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        chance = self.chance
+        self.checks, self.numbered = Checks(self.world), chance.random() < 0.5
+        most = chance.choice((2, 8, 4096))
+        self.limits = Limits(outbox_events=most, outbox_bytes=chance.choice((512, 2**16, 2**23)))
 
     async def play(self) -> None:
         """Do everything, then let it come to its end: first what is under way, then the roots."""
@@ -97,6 +111,7 @@ class Play:
             if limit.cancelled_caught:
                 stuck = ", ".join(world.cancellable.values()) or "somebody"
                 world.complain("liveness", f"{stuck} did not come to an end within {_QUIET:.0f} s without faults")
+            await self.checks.settled()
             over.set()
 
     async def _until_done(self) -> None:
@@ -109,7 +124,7 @@ class Play:
             with self.world.operation("open") as opening:
                 # What is cancelled by faults is what clients and parents ask for, not the scenario itself.
                 self.world.cancellable.pop(opening)
-                async with self.world.open_pod(name, RandomWorker(self.chance), scope=scope):
+                async with self.world.open_pod(name, RandomWorker(self.chance), scope=scope, limits=self.limits):
                     opened.set()
                     await over.wait()
         finally:
@@ -126,7 +141,8 @@ class Play:
                 continue
             address = program.pod.address
             with self.world.operation(f"connect {program.name}"):
-                async with self.world.connect(address, subscribe=self.chance.choice(("snapshot", "live", "none"))) as client:
+                subscribe, buffer = self.chance.choice(("snapshot", "live", "none")), self.chance.choice((1, 4, 4096))
+                async with self.world.connect(address, subscribe=subscribe, buffer=buffer) as client:
                     for _ in range(self.chance.randrange(1, 6)):
                         await self._ask(client)
 
@@ -137,16 +153,16 @@ class Play:
             await ask()
 
     def _request(self, client: Client) -> tuple[str, Callable[[], Awaitable[object]]]:
-        chance = self.chance
+        chance, checks = self.chance, self.checks
         requests: list[tuple[str, Callable[[], Awaitable[object]]]] = [
-            ("run", lambda: client.run("do it")),
-            ("run", lambda: client.run("do that")),
+            ("run", lambda: checks.run(client, "do it")),
+            ("run", lambda: checks.run_and_wait(client) if self.numbered else checks.run(client, "do that")),
             ("ask", lambda: client.ask("what")),
-            ("notify", lambda: client.notify("news", wake=chance.random() < 0.7)),
+            ("notify", lambda: checks.wake(client) if chance.random() < 0.7 else client.notify("news", wake=False)),
             ("pause", client.pause),
             ("resume", client.resume),
-            ("cancel", client.cancel),
-            ("watch", lambda: _listen(client, chance.randrange(1, 10))),
+            ("cancel", lambda: checks.cancel(client) if self.numbered else client.cancel()),
+            ("watch", lambda: _listen(client, chance.randrange(1, 10), pause=chance.choice((0, 0, 1)))),
         ]
         return chance.choice(requests)
 
@@ -173,16 +189,28 @@ class Play:
         name = chance.choice((f"p{self.born}", f"p{self.born}", chance.choice("xyz")))
         base = chance.choice([rule.target for rule in pod.grant.allow] or ["/w"])
         target = base if chance.random() < 0.1 or base.count("/") > 3 else f"{base.rstrip('/')}/{chance.choice(_LETTERS)}"
-        scope = Scope.read(target) if chance.random() < 0.2 else Scope.write(target)
+        scope = Scope.read(target) if chance.random() < 0.2 else Scope(allow=[self._rule(target)], deny=self._denies(target))
+        late = chance.choice((0.0, 0.0, 0.0, 0.3, 3.0))
+        patience = chance.choice((0.2, 2.0)) if late else 10.0
+        launcher = self.world.launcher(lambda: RandomWorker(chance), late=late)
         grant = Scope.write(target) if chance.random() < 0.2 else None
-        await pod.spawn(
+        task = None if chance.random() < 0.4 else "begin"
+        stay = "keep" if chance.random() < 0.2 else "stop"
+        await self.checks.birth(
+            pod,
             name,
-            scope=scope,
-            grant=grant,
-            launcher=self.world.launcher(lambda: RandomWorker(chance)),
-            task=None if chance.random() < 0.4 else "begin",
-            on_parent_death="keep" if chance.random() < 0.2 else "stop",
+            lambda: pod.spawn(
+                name, scope=scope, grant=grant, launcher=launcher, task=task, on_parent_death=stay, ready_timeout=patience
+            ),
         )
+
+    def _rule(self, target: str) -> ScopeRule:
+        return ScopeRule(target, Permission.WRITE, recursive=self.chance.random() < 0.9)
+
+    def _denies(self, target: str) -> list[ScopeRule]:
+        chance, denied = self.chance, (Permission.READ, Permission.WRITE)
+        below = (f"{target.rstrip('/')}/{letter}" for letter in _LETTERS)
+        return [ScopeRule(path, chance.choice(denied), recursive=chance.random() < 0.7) for path in below if chance.random() < 0.2]
 
     async def _stop(self, pod: Pod) -> None:
         handles = list(pod.children.values())
@@ -194,11 +222,12 @@ class Play:
         return self.chance.choice(alive) if alive else None
 
 
-async def _listen(client: Client, events: int) -> None:
-    """Receive some events; who subscribed to a snapshot gets one first."""
+async def _listen(client: Client, events: int, *, pause: float) -> None:
+    """Receive some events, and take one's time; who subscribed to a snapshot gets one first."""
     with trio.move_on_after(5):
         for _ in range(events):
             await client.receive()
+            await trio.sleep(pause)
 
 
 async def random_scenario(world: SimWorld, *, operations: int = 40) -> None:

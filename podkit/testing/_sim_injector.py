@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 _APPEND, _READ = (FAIL_BEFORE, FAIL_AFTER, FAIL_BUSY), (FAIL_READ,)
 _EVENTS = ("event_lost", "event_late", "event_twice", "event_reordered")
-_WAITING = {*_APPEND, *_READ, *_EVENTS}
+_DISK = ("disk_error", "disk_interrupted", "disk_short", "disk_sync", "disk_killed")
+_FAILS_AS = {"disk_error": "error", "disk_interrupted": "interrupted", "disk_short": "short", "disk_sync": "error"}
+_WRITING = ("write", "pwrite")
+_WAITING = {*_APPEND, *_READ, *_EVENTS, *_DISK}
 _DURING = {"kill_in_spawn", "kill_in_stop"}
 
 
@@ -43,6 +46,7 @@ class Injector:
         self.fired = Counter()
         self.on = self._total > 0
         self._armed: list[str] = []
+        self._full = False
         self._kill_at: tuple[int, Program, str] | None = None
         self._next = 0
         self._draw(0)
@@ -125,6 +129,22 @@ class Injector:
                     self._world.watch.unsure(program)
                 return kind
         return None
+
+    def trouble_on_disk(self, program: Program, call: str) -> str | None:
+        """What goes wrong with this call of a program on the registry's files, if anything."""
+        if self._full and call in _WRITING:
+            return "full"
+        for kind in self._armed if self.on else ():
+            if kind in _DISK and self._strikes(kind, call):
+                self._armed.remove(kind)
+                self._fire(kind, f"{program.name} {call}")
+                return _FAILS_AS.get(kind, "killed")
+        return None
+
+    def _strikes(self, kind: str, call: str) -> bool:
+        """Whether it happens to this call. Now and then it waits for a later one, so that each of a change's calls has its turn."""
+        where = {"disk_short": _WRITING, "disk_sync": ("sync", "sync_dir")}.get(kind)
+        return (where is None or call in where) and self._chance.random() < 0.3
 
     def reported(self, link: Link, frame: bytes) -> None:
         """A child is about to tell its parent something."""
@@ -241,6 +261,17 @@ class Injector:
             self._world.to_mend.append(_once(pipe.flow))
         else:
             self._later(seconds, pipe.flow)
+
+    def _disk_full(self) -> bool:
+        if self._full:
+            return False
+        self._full = True
+        self._fire("disk_full")
+        self._later(10 * self._chance.random(), self._has_room)
+        return True
+
+    def _has_room(self) -> None:
+        self._full = False
 
     def _clock_jump(self) -> bool:
         self._world.wall_offset += self._chance.uniform(-1e6, 1e6)

@@ -25,8 +25,8 @@ class ProgramLauncher(ports.Launcher):
     `make_worker` is called for each child, with the birth if it takes an argument. Made by `World.launcher`.
     """
 
-    def __init__(self, world: World, make_worker: Callable[..., Worker], tools: Sequence[Tool]) -> None:
-        self._world, self._make_worker, self._tools = world, make_worker, tuple(tools)
+    def __init__(self, world: World, make_worker: Callable[..., Worker], tools: Sequence[Tool], late: float) -> None:
+        self._world, self._make_worker, self._tools, self._late = world, make_worker, tuple(tools), late
         self._wants_birth = wants_birth(make_worker)
 
     def __repr__(self) -> str:
@@ -35,7 +35,7 @@ class ProgramLauncher(ports.Launcher):
     async def launch(self, birth: ports.Birth) -> Process:
         await trio.lowlevel.checkpoint()
         worker = self._make_worker(birth) if self._wants_birth else self._make_worker()
-        return self._world._adopt(birth, worker, self._tools)
+        return self._world._adopt(birth, worker, self._tools, self._late)
 
 
 class ProgramProcess(ports.Process):
@@ -69,8 +69,12 @@ def send(program: Program, sig: int) -> None:
         program.scope.cancel()
 
 
-async def adopt(birth: Any, program: Program, worker: Worker, tools: Sequence[Tool], own: tuple[int, int] | None) -> None:
+async def adopt(
+    birth: Any, program: Program, worker: Worker, tools: Sequence[Tool], own: tuple[int, int] | None, late: float
+) -> None:
     """Be the child of that birth, as `adopt_pod` is in a program of its own."""
+    if late:
+        await trio.sleep(late)
     registry, transport = program.registry, program.transport
     document = birth.document
     house = await house_of(document, worker, transport, registry, tools, birth.lease, birth.listener, own=own)

@@ -16,12 +16,14 @@ from podkit.abc import Transport, address_body
 from podkit.errors import PodUnreachableError, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ._sim_program import Program
     from ._sim_watch import WireWatch
+    from ._watch_writes import WriteWatch
 
 _BACKLOG = 128
+_ROOM, _ROOM_BYTES = 64, 2**18  # of one direction of a connection, in frames and bytes
 _MAX_METHOD, _MAX_EVENT = 2**20, 2**26
 
 
@@ -31,18 +33,17 @@ class SimPipe(Pipe):
     stalled: int
     size: int
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = _ROOM) -> None:
         super().__init__()
-        self.stalled = 0
+        self.stalled, self._room = 0, room
         self._under_way: deque[bytes] = deque()
         self._end_under_way = False
         self._size_under_way = 0
 
     def has_room(self, frame: bytes) -> bool:
-        if not self._under_way:
-            return bool(super().has_room(frame))
         # What is on the way fills the pipe like what waits to be read.
-        return len(self._under_way) < 64 and self._size_under_way + len(frame) <= 2**18
+        many, size = len(self.frames) + len(self._under_way), self.size + self._size_under_way
+        return not many or (many < self._room and size + len(frame) <= _ROOM_BYTES)
 
     def put(self, frame: bytes) -> None:
         if self.broken:
@@ -106,6 +107,23 @@ class SimChannel(MemoryChannel):
         if owner is not None:
             owner.channels[self] = None
 
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    async def send_many(self, frames: Iterable[bytes]) -> None:
+        watch = self.link.net.writes
+        if watch is None:
+            await super().send_many(frames)
+            return
+        watch.begins(self, busy=self._sending)
+        try:
+            await super().send_many(frames)
+        except BaseException:
+            watch.failed(self)
+            raise
+        watch.done(self)
+
     def hang_up(self) -> None:
         """What the kernel does with the connection of a process that is gone: the other end reads what was sent, then the end."""
         self._close()
@@ -132,8 +150,8 @@ class Link:
     def __init__(self, net: Net, address: str, caller: Program | None, host: Program | None, watch: WireWatch | None) -> None:
         self.net, self.address, self.caller, self.host = net, address, caller, host
         self.watch = watch
-        self.forth = SimPipe() if watch is None else AskedPipe(self, watch)
-        self.back = SimPipe() if watch is None else SaidPipe(watch)
+        self.forth = SimPipe(net.room) if watch is None else AskedPipe(self, watch)
+        self.back = SimPipe(net.room) if watch is None else SaidPipe(net.room, watch)
         self.near = SimChannel(self.back, self.forth, max_frame=_MAX_EVENT, owner=caller)
         self.far = SimChannel(self.forth, self.back, max_frame=_MAX_METHOD, owner=host)
         self.near.link = self.far.link = self
@@ -167,7 +185,7 @@ class AskedPipe(SimPipe):
     """The direction of methods, of which a checker sees every frame as it is sent."""
 
     def __init__(self, link: Link, watch: WireWatch) -> None:
-        super().__init__()
+        super().__init__(link.net.room)
         self._link, self._watch = link, watch
 
     def put(self, frame: bytes) -> None:
@@ -180,8 +198,8 @@ class AskedPipe(SimPipe):
 class SaidPipe(SimPipe):
     """The direction of events, of which a checker sees every frame as it is sent."""
 
-    def __init__(self, watch: WireWatch) -> None:
-        super().__init__()
+    def __init__(self, room: int, watch: WireWatch) -> None:
+        super().__init__(room)
         self._watch = watch
 
     def put(self, frame: bytes) -> None:
@@ -194,13 +212,18 @@ def _called(program: Program | None) -> str:
 
 
 class Net:
-    """All connections and listeners of a world. `watch` makes a checker for each new connection; `reported` is called when a
-    child is about to tell its parent something."""
+    """All connections and listeners of a world.
+
+    `room` is how many frames may be on their way in one direction of a connection. `watch` makes a checker for each new one,
+    `writes` sees every write, and `reported` is called when a child is about to tell its parent something.
+    """
 
     def __init__(self) -> None:
         self.links: dict[Link, None] = {}
         self.listeners: dict[str, SimListener] = {}
+        self.room = _ROOM
         self.watch: Callable[[], WireWatch] | None = None
+        self.writes: WriteWatch | None = None
         self.reported: Callable[[Link, bytes], None] | None = None
         self._apart: list[tuple[Program, Program]] = []
 

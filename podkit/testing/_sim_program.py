@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from podkit._life import Pod
     from podkit.abc import Lease
 
+    from ._sim_disk import SimDisk
     from ._sim_net import SimChannel, SimListener, SimTransport
     from ._sim_registry import SimRegistry
     from ._sim_trio import Scheduler
@@ -46,6 +47,7 @@ class Program:
         self.pod: Pod | None = None
         self.incarnation: str | None = None
         self.leases: list[Lease] = []
+        self.disks: list[SimDisk] = []
         self.channels: dict[SimChannel, None] = {}
         self.listeners: dict[SimListener, None] = {}
         self.scope = trio.CancelScope()
@@ -142,6 +144,8 @@ class Program:
             listener.close_now()
         for channel in tuple(self.channels):
             channel.hang_up()
+        for disk in self.disks:
+            disk.die()
         for lease in self.leases:
             lease.release()
         self.listeners.clear()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from podkit._store import MemoryRegistry
 from podkit.abc import Lease, Registry
 from podkit.errors import RegistryBusyError, RegistryError
+from podkit.logic import fold_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,23 @@ class SharedLog(MemoryRegistry):
     appended: Callable[[Program | None, Sequence[bytes]], None] | None = None
     trouble: Callable[[Program, bool], str | None] | None = None
     twice = False
+    shares_tables = True  # one program folds the facts for all of them
+
+    async def read(self, after: int, *, by: Program | None = None) -> list[bytes]:  # noqa: ARG002 - for who has it open himself
+        return await super().read(after)
+
+    async def compact(self, after: int, facts: Sequence[bytes], *, by: Program | None = None) -> bool:  # noqa: ARG002
+        return await super().compact(after, facts)
+
+    async def take_turn(self, by: Program | None) -> tuple[int, int] | None:  # noqa: ARG002
+        """Wait until it is that program's turn to change something. In memory nobody waits."""
+        return None
+
+    def leave_turn(self, by: Program | None, turn: tuple[int, int] | None) -> None:
+        """That turn is over."""
+
+    def droppable(self, *, by: Program | None = None) -> int:  # noqa: ARG002
+        return super().droppable()
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,27 +104,33 @@ class SimRegistry(Registry):
         return f"<SimRegistry of {self.owner.name}>"
 
     async def transact(self, decide: Callable[[Table], Iterable[Fact]], *, author: str = "witness") -> Table:
-        if not self.log.twice:
-            return await super().transact(decide, author=author)
+        turn = await self.log.take_turn(self.owner)
+        try:
+            return await super().transact(self._twice(decide) if self.log.twice else decide, author=author)
+        finally:
+            self.log.leave_turn(self.owner, turn)
 
+    def _twice(self, decide: Callable[[Table], Iterable[Fact]]) -> Callable[[Table], Iterable[Fact]]:
         def decide_twice(table: Table) -> Iterable[Fact]:
             first, again = tuple(decide(table)), tuple(decide(table))
             if first != again:
                 raise AssertionError(f"a decision is not pure: {first} and then {again}")
             return first
 
-        return await super().transact(decide_twice, author=author)
+        return decide_twice
 
     async def rows(self) -> Table:
         """Every program would fold the same facts to the same table: one of them does it for all."""
-        await self.log.read(self._folded.sequence)
+        facts = await self.log.read(self._folded.sequence, by=self.owner)
         self._check_alive()
         if self.log.trouble is not None and self.log.trouble(self.owner, False):
             raise RegistryError("the registry cannot be used: input/output error while reading")
-        return self._keep(self.log.table_now())
+        if self.log.shares_tables:
+            return self._keep(self.log.table_now())
+        return self._keep(fold_all(self._folded, [self._decode(line) for line in facts]))
 
     async def read(self, after: int) -> list[bytes]:
-        facts = await self.log.read(after)
+        facts = await self.log.read(after, by=self.owner)
         self._check_alive()
         return facts
 
@@ -124,15 +148,17 @@ class SimRegistry(Registry):
 
     async def compact(self, after: int, facts: Sequence[bytes]) -> bool:
         self._check_alive()
-        return await self.log.compact(after, facts)
+        return await self.log.compact(after, facts, by=self.owner)
 
     def droppable(self) -> int:
-        return self.log.droppable()
+        return self.log.droppable(by=self.owner)
 
     async def changed(self, after: int) -> None:
         await self.log.changed(after)
 
     async def hold(self, key: str) -> Lease:
+        if not self.log.shares_tables:
+            await self.log.read(0, by=self.owner)  # leases in a registry without a log would say that the log was lost
         lease = await self.log.hold(key)
         self.owner.leases.append(lease)
         if self.owner.dead:

@@ -12,6 +12,7 @@ import trio
 if TYPE_CHECKING:
     import random
 
+_SMALL = 8192  # bytes of a log that drops its past in a simulated run, so that some do
 _NEVER = 0.05  # seconds between two looks at a process
 
 
@@ -26,6 +27,13 @@ class _Secrets:
 class _Time:
     def __init__(self, wall: Callable[[], float]) -> None:
         self.time = wall
+
+    def monotonic_ns(self) -> int:
+        return int(trio.current_time() * 1e9)
+
+
+def _who() -> bytes:
+    return b"a program of the world".ljust(128)
 
 
 @contextmanager
@@ -50,6 +58,14 @@ def seats(
     places = (
         ("podkit._os._ids", "secrets", _Secrets(chance)),
         ("podkit._os._ids", "time", _Time(wall)),
+        ("podkit._store._log_state", "secrets", _Secrets(chance)),
+        ("podkit.abc._registry", "_SMALL", _SMALL),
+        ("podkit._store._turns", "time", _Time(wall)),
+        ("podkit._store._turns", "random", chance),
+        ("podkit._store._lockfile", "random", chance),
+        ("podkit._store._lockfile", "_who", _who),
+        ("podkit._store._turns", "_EAGER", 0.0),  # asking again at once for a while never ends where time stands still meanwhile
+        ("podkit._store._lockfile", "_EAGER", 0.0),
         ("podkit._life._open", "own_process", own),
         ("podkit._life._deaths", "signal_process", signal_process),
         ("podkit._life._deaths", "wait_process", wait_process),

@@ -18,11 +18,14 @@ from ._faults import Faults
 from ._invariants import RegistryWatch
 from ._invariants_log import PodWatch
 from ._sim_injector import Injector
+from ._sim_journal import JournalLog
 from ._sim_program import Program, only
+from ._sim_registry import SharedLog
 from ._sim_seats import seats
 from ._sim_trio import Scheduler, seeded, seldom_collected
 from ._sim_watch import WireWatch
 from ._trace import Trace, short
+from ._watch_writes import WriteWatch
 from ._world import World, world_of
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ _MOST_STEPS = 2_000_000
 _MOST_SECONDS = 24 * 3600.0
 _QUIET_SECONDS = 60.0
 _PIDS = 9  # so many process numbers there are, so that they are used again and again
+_ROOMS = (2, 8, 64)
 _EPOCH = 1_700_000_000.0
 
 
@@ -97,7 +101,7 @@ class SimWorld(World):
     on_crash: Callable[[Program, BaseException], None] | None
 
     def __init__(self, nursery: trio.Nursery, scheduler: Scheduler, seed: int, faults: Faults, steps: int) -> None:
-        super().__init__(nursery, scheduler, seed)
+        super().__init__(nursery, scheduler, seed, registry=_log_for(seed, faults))
         self.trace = Trace()
         self.operations: Counter[str] = Counter()
         self.cancellable: dict[trio.CancelScope, str] = {}
@@ -116,6 +120,10 @@ class SimWorld(World):
         self.on_pod, self.on_crash = self._pod_appeared, self._pod_crashed
         self.registry.twice = True
         self.registry.appended, self.registry.trouble = self.watch.appended, self.injector.trouble
+        self.net.room = random.Random(f"net {seed}").choice(_ROOMS)  # noqa: S311 - how soon a slow reader is noticed
+        self.net.writes = WriteWatch(nursery, self.complain)
+        if isinstance(self.registry, JournalLog):
+            self.registry.trouble_on_disk, self.registry.renewed = self.injector.trouble_on_disk, self._registry_renewed
         self.net.watch, self.net.reported = self._watch_link, self.injector.reported
 
     def complain(self, invariant: str, what: str) -> None:
@@ -166,7 +174,10 @@ class SimWorld(World):
         left = [program.name for program in self.programs if program.stuck or not program.over.is_set()]
         if left:
             self.complain("liveness", f"{', '.join(left)} did not end within {seconds:.0f} s")
-        await self.registry.sweep()
+        try:
+            await self.registry.sweep()
+        except PodkitError as error:
+            self.complain("I8", f"the registry cannot be used when all is over: {short(error, 300)}")
         if self.watch.rows:
             self.complain("liveness", f"rows that nobody can take back: {', '.join(self.watch.rows)}")
         if held := self.registry.leases_held():
@@ -214,6 +225,12 @@ class SimWorld(World):
         super().reboot()
         self.watch.reboot()
 
+    def _registry_renewed(self) -> None:
+        """The registry began anew in place of one that was damaged: only when nobody holds anything."""
+        if held := self.registry.leases_held():
+            self.complain("I8", f"the registry began anew while {', '.join(held)} was held")
+        self.watch.reboot()
+
     def _pod_crashed(self, program: Program, error: BaseException) -> None:
         """An error got out of a pod that was up: it is dead, and did not end in order."""
         if self.cause is None and isinstance(error, Exception):
@@ -228,6 +245,11 @@ class SimWorld(World):
         watch = PodWatch(program.pod, self.complain, self.trace.note)
         program.pod.hub.subscribe(watch)
         return watch.end
+
+
+def _log_for(seed: int, faults: Faults) -> SharedLog | None:
+    chance = random.Random(f"disk {seed}")  # noqa: S311 - what a loss of power leaves
+    return JournalLog(chance, durable=chance.random() < 0.5) if faults.on_disk else None
 
 
 Scenario = Callable[[SimWorld], Awaitable[object]]
@@ -259,6 +281,7 @@ def simulate(scenario: Scenario, *, seed: int, faults: Faults | None = None, ste
             scheduler = world.scheduler
             scheduler.on_step = None
             world.injector.stop()
+            world.net.writes = None
             world.net.watch = world.registry.appended = None
             return trio.current_time()
 

@@ -30,6 +30,7 @@ T = TypeVar("T")
 W = TypeVar("W", bound="World")
 
 _END_SECONDS = 60.0
+_BURIALS = 100
 
 
 class World:
@@ -50,9 +51,11 @@ class World:
     on_pod: Callable[[Program], Callable[[], None]] | None
     on_crash: Callable[[Program, BaseException], None] | None
 
-    def __init__(self, nursery: trio.Nursery, scheduler: Scheduler, seed: int | None = None) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, scheduler: Scheduler, seed: int | None = None, *, registry: SharedLog | None = None
+    ) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - to choose what happens in a test
-        self.registry = SharedLog()
+        self.registry = SharedLog() if registry is None else registry
         self.net = Net()
         self.transport = SimTransport(self.net)
         self.programs = []
@@ -114,9 +117,12 @@ class World:
         """Like `podkit.connect`, in this world. Who connects is the test itself, which nobody can crash or cut off."""
         return connect(address, transport=self.transport, **options)
 
-    def launcher(self, make_worker: Callable[..., Worker], *, tools: Sequence[Tool] = ()) -> Launcher:
-        """A launcher that starts each child as a program of its own. `make_worker` is as for `TaskLauncher`."""
-        return ProgramLauncher(self, make_worker, tools)
+    def launcher(self, make_worker: Callable[..., Worker], *, tools: Sequence[Tool] = (), late: float = 0.0) -> Launcher:
+        """A launcher that starts each child as a program of its own. `make_worker` is as for `TaskLauncher`.
+
+        `late` are the seconds that the program takes before it does anything.
+        """
+        return ProgramLauncher(self, make_worker, tools, late)
 
     # What happens to programs.
 
@@ -210,7 +216,7 @@ class World:
         self.programs.append(program)
         return program
 
-    def _adopt(self, birth: Any, worker: Worker, tools: Sequence[Tool]) -> Process:
+    def _adopt(self, birth: Any, worker: Worker, tools: Sequence[Tool], late: float) -> Process:
         """Start the program of a child: the lease and the listener are its own from here."""
         program = self._program(birth.name)
         program.incarnation, program.parent = birth.incarnation, birth.parent.incarnation
@@ -222,7 +228,7 @@ class World:
         program.leases.append(birth.lease)
         birth.listener.give(program)
         own = None if self.pids is None else self.pids(program)
-        program.start(lambda: adopt(birth, program, worker, tools, own))
+        program.start(lambda: adopt(birth, program, worker, tools, own, late))
         return ProgramProcess(program)
 
     async def _end(self) -> None:
@@ -238,8 +244,13 @@ class World:
                     await program.over.wait()
             for program in self.programs:
                 program.kill()
-                if program.dead:
+            for _ in range(_BURIALS):
+                restless = [program for program in self.programs if program.dead and self.scheduler.tasks_of(program)]
+                for program in restless:
                     program.bury()
+                if not restless:
+                    break
+                await trio.lowlevel.checkpoint()  # on its way out a task may enter a shield that was not there before
 
 
 async def _first(*events: trio.Event) -> None:

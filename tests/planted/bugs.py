@@ -17,7 +17,7 @@ _REGISTRY = (
                 "        written = self._disk.write(self._fd, before + line) - len(before)\n",
             ),
         ),
-        caught=("disk faults",),
+        caught=("disk faults", "simulation on disk 54"),
     ),
     Bug(
         "P02",
@@ -228,7 +228,7 @@ _LIVES = (
         "P12",
         "a child that is not ready in time is left alone, and may still come up",
         (Edit("podkit._life._births:_Delivery._undo", "            process.kill()\n", "            return\n"),),
-        caught=("launcher contract",),
+        caught=("simulation 0", "launcher contract"),
     ),
     Bug(
         "P27",
@@ -252,7 +252,7 @@ _LIVES = (
         "P29",
         "a message that should wake an idle pod only waits for the next run",
         (Edit("podkit._life._actor:Actor.note", "notice=notice, wake=wake, client", "notice=notice, wake=False, client"),),
-        caught=("promises 0",),
+        caught=("simulation 0", "promises 0"),
     ),
 )
 

@@ -4,9 +4,10 @@ from promises import promises
 from readers import readers
 from waiters import waiters
 
-from podkit.testing import Faults, SimulationError, random_scenario, simulate
+from podkit.testing import KINDS, Faults, SimulationError, random_scenario, simulate
 
 FAULTS = Faults.default()
+_ON_DISK = Faults({kind: 2.0 for kind in KINDS if kind.startswith("disk_")})
 _SLOW = Faults.only("slow_reader", rate=1)
 
 _CONTRACT = ["-k", "keeps_the_contract"]
@@ -40,6 +41,11 @@ def simulation(seeds):
     return _noticed(random_scenario, FAULTS, seeds)
 
 
+def simulation_on_disk(seeds):
+    """The same with a registry in files, on a disk that fails."""
+    return _noticed(random_scenario, _ON_DISK, seeds)
+
+
 def kept_promises(seeds):
     """The same for what clients are promised, while some of what is said arrives late."""
     return _noticed(promises, _SLOW, seeds)
@@ -55,4 +61,10 @@ def _noticed(scenario, faults, seeds):
     return False
 
 
-SIMULATED = {"simulation": (simulation, 60), "promises": (kept_promises, 20), "readers": (readers, 1), "waiters": (waiters, 2)}
+SIMULATED = {
+    "simulation": (simulation, 60),
+    "simulation on disk": (simulation_on_disk, 60),
+    "promises": (kept_promises, 20),
+    "readers": (readers, 1),
+    "waiters": (waiters, 2),
+}

@@ -7,7 +7,7 @@ import pytest
 LONG = bool(os.environ.get("PODKIT_LONG"))
 long = pytest.mark.skipif(not LONG, reason="a long run: set PODKIT_LONG=1")
 LATEST = 30  # P01 to P30
-SIMULATED = ("simulation", "promises", "readers", "waiters")
+SIMULATED = ("simulation", "simulation on disk", "promises", "readers", "waiters")
 
 
 def test_every_planted_bug_is_there_or_waits_for_its_code(bugs):

@@ -6,8 +6,10 @@ import pytest
 import trio
 
 from podkit import Scope
+from podkit.abc import Worker
 from podkit.errors import PodkitError, RegistryError
 from podkit.logic import AskShutdown
+from podkit.protocol import RunResult, ToolCallDone, ToolResult
 from podkit.testing import Say, ScriptedWorker, Sleep, simulate
 
 
@@ -98,5 +100,56 @@ def test_a_pod_may_be_shut_down_at_any_step_of_a_birth():
                 with contextlib.suppress(PodkitError):
                     await root.spawn("a", scope=Scope.write("/w/a"), launcher=world.launcher(quiet))
             world.scheduler.on_step = step
+
+    simulate(scenario, seed=1)
+
+
+class Caller(Worker):
+    """Calls a tool that gives no result, and ends its run in its own way; `answers` says that it had one before."""
+
+    def __init__(self, end, *, answers=False):
+        self.end, self.answers = end, answers
+
+    async def work(self, run, emit):
+        emit(ToolCallDone(id="one", name="look", arguments="{}"))
+        if self.answers:
+            emit(ToolResult(id="one", summary="seen"))
+        return await self.end()
+
+
+async def returns():
+    return None
+
+
+async def pauses():
+    return RunResult.PAUSED
+
+
+async def fails():
+    raise ZeroDivisionError
+
+
+async def deaf():
+    with trio.CancelScope(shield=True):
+        await trio.sleep(60)
+
+
+@pytest.mark.parametrize("end", [returns, pauses, fails, trio.sleep_forever, deaf])
+@pytest.mark.parametrize("how", ["cancel", "pause", "shutdown"])
+@pytest.mark.parametrize("answers", [False, True])
+@pytest.mark.proves("I25", "F62")
+def test_a_call_has_one_result_however_its_run_ends(end, how, answers):
+    async def scenario(world):
+        async with world.open_pod("root", Caller(end, answers=answers), scope=Scope.write("/w")) as root:
+            with contextlib.suppress(PodkitError):
+                await root.run("go")
+                await trio.sleep(1)
+                await getattr(root, how)()
+            await trio.sleep(20)
+            kinds = [entry["kind"] for entry in root.log.data]
+            assert kinds.count("tool_result") == 1
+            assert kinds.index("tool_result") < max(kinds.index(kind) for kind in ("run_completed", "run_errored") if kind in kinds)
+            (result,) = [entry["item"] for entry in root.log.data if entry["kind"] == "tool_result"]
+            assert result.get("is_error", False) is not answers
 
     simulate(scenario, seed=1)

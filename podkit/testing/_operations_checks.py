@@ -1,0 +1,111 @@
+"""What a random scenario holds podkit to besides what is always watched: wakes, cancellations of one run, births that failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from podkit.errors import DeliveryError, PodkitError
+from podkit.protocol import RunResult, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from podkit._life import Pod
+    from podkit._net import Client
+    from podkit.protocol import RunEnd
+
+    from ._sim_program import Program
+    from ._simulate import SimWorld
+
+_WAKE_SECONDS = 60.0
+_FREEZE_SECONDS = 25.0  # who was stopped until just now has so long to catch up
+
+
+@attrs.define(eq=False)
+class Checks:
+    """Looks after what clients and parents of one world were told."""
+
+    world: SimWorld
+    told: int = 0
+    runs: dict[str, list[int]] = attrs.field(factory=dict)  # incarnation -> numbers of its runs
+    cancelled: set[tuple[str, int]] = attrs.field(factory=set)
+    wakes: list[tuple[Program, Pod, str]] = attrs.field(factory=list)
+
+    # A cancellation that names a run leaves every other run alone.
+
+    async def run(self, client: Client, text: str) -> int:
+        run = await client.run(text)
+        self.runs.setdefault(client.incarnation, []).append(run)
+        return run
+
+    async def run_and_wait(self, client: Client) -> None:
+        """In a world in which everybody who cancels says which run: only those end as cancelled."""
+        run = await self.run(client, "do it and say how it ended")
+        end: RunEnd = await client.wait(run)
+        program = next((p for p in self.world.programs if p.incarnation == client.incarnation), None)
+        stopping = program is None or program.pod is None or program.pod.actor.stopping or not program.alive
+        if end.result is RunResult.CANCELLED and (client.incarnation, run) not in self.cancelled and not stopping:
+            self.world.complain("I23", f"run {run} of {client.name} was cancelled, and nobody asked for that")
+
+    async def cancel(self, client: Client) -> None:
+        """Cancel the latest run, or one that is over."""
+        runs = self.runs.get(client.incarnation) or [1]
+        run = self.world.chance.choice(runs[-3:])
+        self.cancelled.add((client.incarnation, run))
+        await client.cancel(run=run)
+
+    # A message that wakes an idle pod starts a run within a minute.
+
+    async def wake(self, client: Client) -> None:
+        self.told += 1
+        text = f"news {self.told}."
+        await client.notify(text)
+        program = next((p for p in self.world.programs if p.incarnation == client.incarnation), None)
+        if program is not None and program.pod is not None:
+            self.wakes.append((program, program.pod, text))
+            self.world.nursery.start_soon(self._woken, program, program.pod, text)
+
+    async def settled(self) -> None:
+        """Nothing goes wrong any more, and nobody asks for anything: who was told to wake up does so in time."""
+        if any(self._sleeps(*wake) for wake in self.wakes):
+            await trio.sleep(_WAKE_SECONDS)
+        for program, pod, text in self.wakes:
+            if self._sleeps(program, pod, text):
+                self.world.complain("I26", f"{pod.name} was told to wake up ({text}), and sleeps")
+
+    async def _woken(self, program: Program, pod: Pod, text: str) -> None:
+        await trio.sleep(_WAKE_SECONDS)
+        if self._sleeps(program, pod, text):
+            await trio.sleep(_FREEZE_SECONDS)
+            if self._sleeps(program, pod, text):
+                self.world.complain("I26", f"{pod.name} was told to wake up a minute ago ({text}), and sleeps")
+
+    def _sleeps(self, program: Program, pod: Pod, text: str) -> bool:
+        """Whether it is idle with this message unseen, and does not hold it back on purpose: after a cancellation or a failure."""
+        up = program.alive and not program.frozen and not pod.actor.stopping
+        idle = up and pod.status is Status.IDLE and not pod.actor.life.held
+        waiting = None
+        for entry in pod.log.data if idle else ():
+            if entry["kind"] == "notice" and text in str(entry):
+                waiting = entry["id"]
+            elif waiting is not None and waiting in (entry.get("item", {}).get("notice"), entry.get("id")):
+                return False
+        return waiting is not None
+
+    # A birth that failed leaves nobody, however late the child was.
+
+    async def birth(self, pod: Pod, name: str, spawn: Callable[[], Awaitable[object]]) -> None:
+        before = len(self.world.programs)
+        parent = next(program for program in self.world.programs if program.pod is pod)
+        try:
+            await spawn()
+        except DeliveryError:
+            raise
+        except (PodkitError, trio.Cancelled):
+            born = [other for other in self.world.programs[before:] if (other.name, other.parent) == (name, pod.incarnation)]
+            if parent.alive and any(other.alive for other in born):
+                self.world.complain("I32", f"the birth of {name} failed, and it lives")
+            raise

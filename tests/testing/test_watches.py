@@ -1,0 +1,137 @@
+"""Each watch sees its invariant broken: podkit is given the mistake, and some seed goes red."""
+
+import pytest
+import trio
+
+from podkit import Scope
+from podkit._life._turn import Turn
+from podkit._net._connection import Connection
+from podkit._net._memory_channel import MemoryChannel
+from podkit._net._outbox import Outbox
+from podkit.testing import Faults, Say, ScriptedWorker, SimulationError, random_scenario, simulate
+
+SLOW = Faults.only("slow_reader", "vanished", "half_close", "cancel", rate=2)
+
+
+def broken(seeds=40, faults=SLOW):
+    """The invariants that were seen broken, and stop at the first."""
+    for seed in range(seeds):
+        try:
+            simulate(random_scenario, seed=seed, faults=faults, steps=200_000)
+        except SimulationError as error:
+            return error.invariant
+    return None
+
+
+@pytest.mark.proves("I14", "I22", "I25")
+def test_without_a_mistake_nothing_is_seen():
+    assert broken(30) is None
+
+
+@pytest.mark.proves("I14")
+def test_two_tasks_that_write_to_one_connection_are_seen(monkeypatch):
+    reply = Outbox.reply
+
+    def at_once(self, event, re, **more):
+        reply(self, event, re, **more)
+        if self._taken:  # the writer is at it: send this one past it
+            frame = self._items.pop().frame
+            self.past.append(frame)
+
+    async def write(self, real=Connection._write):
+        self._outbox.past = past = []
+        async with trio.open_nursery() as nursery:
+
+            async def second():
+                while not self._outbox.done:
+                    if past:
+                        await self._channel.send_many([past.pop(0)])
+                    await trio.sleep(0.01)
+
+            nursery.start_soon(second)
+            await real(self)
+            nursery.cancel_scope.cancel()
+
+    monkeypatch.setattr(Outbox, "reply", at_once)
+    monkeypatch.setattr(Connection, "_write", write)
+    assert broken() == "I14"
+
+
+@pytest.mark.proves("I14")
+def test_a_connection_that_is_used_after_a_write_was_given_up_is_seen(monkeypatch):
+    """As a transport that does not close, under a server that gives up on slow peers and goes on."""
+    close = MemoryChannel._close
+
+    async def write(self, real=Connection._write):
+        send_many = self._channel.send_many
+
+        async def impatient(frames):
+            with trio.move_on_after(0.5):
+                await send_many(frames)
+
+        self._channel.send_many = impatient
+        await real(self)
+
+    def stay_open(self):
+        if not self._sending:
+            close(self)
+
+    monkeypatch.setattr(Connection, "_write", write)
+    monkeypatch.setattr(MemoryChannel, "_close", stay_open)
+    assert broken() == "I14"
+
+
+@pytest.mark.proves("I14")
+def test_a_connection_that_stands_after_a_write_failed_is_seen(monkeypatch):
+    async def scenario(world):
+        async with world.open_pod("root", ScriptedWorker(Say("x")), scope=Scope.write("/w")) as root, world.connect(root.address):
+            (link,) = world.net.links
+            link.back.stall()  # the peer hears nothing of what comes now
+            link.back.half_close()
+            await root.ask("say something")
+            await trio.sleep(60)
+            link.back.flow()
+
+    simulate(scenario, seed=1)
+    monkeypatch.setattr(Connection, "_deaf", lambda self: None)
+    with pytest.raises(SimulationError, match="I14"):
+        simulate(scenario, seed=1)
+
+
+@pytest.mark.proves("I22")
+def test_a_queue_without_an_end_is_seen(monkeypatch):
+    def overflow(self):
+        """Nothing is dropped."""
+
+    offer = Outbox.offer
+
+    def offer_anyway(self, record):
+        limits, self._limits = self._limits, type(self._limits)()
+        try:
+            offer(self, record)
+        finally:
+            self._limits = limits
+
+    monkeypatch.setattr(Outbox, "_overflow", overflow)
+    monkeypatch.setattr(Outbox, "offer", offer_anyway)
+    assert broken() == "I22"
+
+
+@pytest.mark.proves("I25")
+def test_a_call_without_a_result_is_seen(monkeypatch):
+    monkeypatch.setattr(Turn, "_close_calls", lambda self, current: None)
+    assert broken() == "I25"
+
+
+@pytest.mark.proves("I25")
+def test_a_result_too_many_is_seen(monkeypatch):
+    close = Turn._close_calls
+
+    def twice(self, current):
+        calls = dict(current.calls)
+        close(self, current)
+        current.calls = calls
+        close(self, current)
+
+    monkeypatch.setattr(Turn, "_close_calls", twice)
+    assert broken() == "I25"
