@@ -233,6 +233,7 @@ PLAYS = {
     "answers with tools": (two_runs, (ANSWER, FINE), (ANSWER, FINE)),
     "a retried answer": (one_run, (RETRIED, FINE)),
     "an answer cut off by an error, and one after it": (two_runs, (CUT_OFF, ValueError("no")), (RETRIED, FINE)),
+    "text outside of any turn, and a run after it": (two_runs, ([TextDelta("loose")], FINE), (RETRIED, FINE)),
     "a cancelled answer": (a_run_that_is_cancelled, (CUT_OFF, None)),
     "notices": (notices_before_and_in_a_run, (ANSWER, FINE), (RETRIED, FINE), (RETRIED, FINE)),
 }

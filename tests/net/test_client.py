@@ -32,7 +32,7 @@ from podkit.protocol import (
     SnapshotChunk,
     SnapshotEnd,
     Status,
-    TextDelta,
+    TextDone,
     UnknownEvent,
     Welcome,
     encode_event,
@@ -53,12 +53,12 @@ async def _until_empty(pod):
 async def test_iterating_yields_a_snapshot_and_then_every_event_once(serve):
     with trio.fail_after(5):
         async with serve() as pod:
-            pod.desk.hub.publish(TextDelta("before"))
+            pod.desk.hub.publish(TextDone("before"))
             async with pod.client() as client:
-                pod.desk.hub.publish(TextDelta("a"))
+                pod.desk.hub.publish(TextDone("a"))
                 pod.desk.hub.publish(Shutdown())
                 seen = [(event, client.seq) async for event in client]
-            assert [type(event) for event, _ in seen] == [Snapshot, TextDelta, Shutdown]
+            assert [type(event) for event, _ in seen] == [Snapshot, TextDone, Shutdown]
             assert [seq for _, seq in seen] == [1, 2, 3]
             assert (client.name, client.incarnation, client.confinement) == ("root", "inc-1", "advisory")
 
@@ -198,9 +198,9 @@ async def test_the_prelude_of_a_plain_pod_is_skipped(serve):
             for number in range(512):
                 pod.desk.hub.publish(Alert(AlertLevel.WARN, AlertSource.POD, str(number), number))
             async with pod.client() as client:
-                pod.desk.hub.publish(TextDelta("x"))
+                pod.desk.hub.publish(TextDone("x"))
                 assert isinstance(await client.receive(), Snapshot)
-                assert await client.receive() == TextDelta("x")
+                assert await client.receive() == TextDone("x")
 
 
 async def test_who_iterates_too_slowly_is_told_and_gets_a_snapshot_and_nothing_waits(serve):
@@ -209,14 +209,14 @@ async def test_who_iterates_too_slowly_is_told_and_gets_a_snapshot_and_nothing_w
             assert isinstance(await client.receive(), Snapshot)
             for number in range(100):
                 pod.desk.entries.append({"n": number})
-                pod.desk.hub.publish(TextDelta(str(number)))
+                pod.desk.hub.publish(TextDone(str(number)))
             assert await client.send(Cancel()) == Accepted()
             assert await client.receive() == Lagged(1, 100)
             snapshot = await client.receive()
             assert isinstance(snapshot, Snapshot)
             assert (len(snapshot.entries), client.seq) == (100, 100)
-            pod.desk.hub.publish(TextDelta("next"))
-            assert await client.receive() == TextDelta("next")
+            pod.desk.hub.publish(TextDone("next"))
+            assert await client.receive() == TextDone("next")
             assert client.seq == 101
 
 
@@ -224,7 +224,7 @@ async def test_a_snapshot_that_was_not_read_is_replaced_without_a_word(serve):
     with trio.fail_after(10):
         async with serve() as pod, pod.client(buffer=10) as client:
             for number in range(100):
-                pod.desk.hub.publish(TextDelta(str(number)))
+                pod.desk.hub.publish(TextDone(str(number)))
             await client.send(Cancel())
             assert isinstance(await client.receive(), Snapshot)
             assert client.seq == 100
@@ -235,7 +235,7 @@ async def test_the_end_is_seen_also_by_who_fell_behind(serve):
         async with serve() as pod, pod.client(buffer=10) as client:
             await client.receive()
             for number in range(100):
-                pod.desk.hub.publish(TextDelta(str(number)))
+                pod.desk.hub.publish(TextDone(str(number)))
             pod.desk.hub.publish(Shutdown())
             await client.send(Cancel())
             async with trio.open_nursery() as nursery:
@@ -252,7 +252,7 @@ async def test_both_sides_falling_behind_still_adds_up(serve):
             async def publish():
                 for number in range(total):
                     pod.desk.entries.append({"n": number})
-                    pod.desk.hub.publish(TextDelta(str(number)))
+                    pod.desk.hub.publish(TextDone(str(number)))
                     if number % 37 == 0:
                         await trio.lowlevel.checkpoint()
                 pod.desk.hub.publish(Shutdown())
@@ -278,7 +278,7 @@ async def test_a_large_snapshot_is_put_together(serve):
         async with serve() as pod:
             pod.desk.entries = [{"n": number, "text": "x" * 100_000} for number in range(40)]
             pod.desk.state = Status.PAUSED
-            pod.desk.hub.publish(TextDelta("x"))
+            pod.desk.hub.publish(TextDone("x"))
             async with pod.client() as client:
                 snapshot = await client.receive()
                 assert snapshot == pod.desk.snapshot()
@@ -395,7 +395,7 @@ async def test_unrelated_events_between_request_and_reply_are_skipped():
         await channel.send(encode_event(WELCOME, re="1"))
         asked = read_method(await channel.receive())
         for number in range(100):
-            await channel.send(encode_event(TextDelta("noise"), seq=number + 1))
+            await channel.send(encode_event(TextDone("noise"), seq=number + 1))
         await channel.send(encode_event(Accepted(run=8), re="somebody else's"))
         await channel.send(encode_event(Accepted(run=7), re=asked.id))
         await channel.send(encode_event(Accepted(run=9), re=asked.id))
@@ -575,7 +575,7 @@ async def test_a_pod_that_refuses_to_let_us_subscribe_again_ends_the_connection(
         await channel.receive()
         await channel.send(encode_event(WELCOME, re="1"))
         for number in range(20):
-            await channel.send(encode_event(TextDelta("x"), seq=number + 1))
+            await channel.send(encode_event(TextDone("x"), seq=number + 1))
         again = read_method(await channel.receive())
         await channel.send(encode_event(Error(ErrorCode.STOPPING, "too late"), re=again.id))
         await trio.sleep_forever()
@@ -594,7 +594,7 @@ async def test_a_successor_of_the_pod_is_not_mistaken_for_it_when_subscribing_ag
         await channel.receive()
         await channel.send(encode_event(WELCOME, re="1"))
         for number in range(20):
-            await channel.send(encode_event(TextDelta("x"), seq=number + 1))
+            await channel.send(encode_event(TextDone("x"), seq=number + 1))
         again = read_method(await channel.receive())
         other = Welcome(1, "fake", "another", 0, Status.IDLE, Role.CLIENT, "none", False, ())
         await channel.send(encode_event(other, re=again.id))
@@ -684,9 +684,9 @@ async def test_the_end_waits_for_the_snapshot_that_was_asked_for():
         await channel.receive()
         await channel.send(encode_event(WELCOME, re="1"))
         for number in range(20):
-            await channel.send(encode_event(TextDelta("x"), seq=number + 1))
+            await channel.send(encode_event(TextDone("x"), seq=number + 1))
         again = read_method(await channel.receive())
-        await channel.send(encode_event(TextDelta("x"), seq=21))
+        await channel.send(encode_event(TextDone("x"), seq=21))
         await channel.send(encode_event(Shutdown(), seq=22))
         await trio.testing.wait_all_tasks_blocked()
         await channel.send(encode_event(WELCOME, re=again.id))
@@ -707,9 +707,9 @@ async def test_what_was_skipped_is_told_when_the_pod_leaves_before_the_snapshot(
         await channel.receive()
         await channel.send(encode_event(WELCOME, re="1"))
         for number in range(20):
-            await channel.send(encode_event(TextDelta("x"), seq=number + 1))
+            await channel.send(encode_event(TextDone("x"), seq=number + 1))
         await channel.receive()
-        await channel.send(encode_event(TextDelta("x"), seq=21))
+        await channel.send(encode_event(TextDone("x"), seq=21))
         await channel.send(encode_event(Shutdown(), seq=22))
 
     async def body(client):

@@ -17,7 +17,7 @@ from podkit.protocol import (
     Shutdown,
     Snapshot,
     Subscribe,
-    TextDelta,
+    TextDone,
     encode_method,
     read_event,
 )
@@ -105,8 +105,8 @@ async def test_half_a_line_and_a_reset_are_heard_by_nobody_else(on_unix, make_he
                     peer.sendall(opening)
                     await _until(lambda: pod.server.connections == 2)
             await _until(lambda: pod.server.connections == 1)
-            pod.desk.hub.publish(TextDelta("the first thing"))
-            assert await other.receive() == TextDelta("the first thing")
+            pod.desk.hub.publish(TextDone("the first thing"))
+            assert await other.receive() == TextDone("the first thing")
             assert pod.desk.asks == []
 
 
@@ -146,8 +146,8 @@ async def test_a_slow_reader_is_told_what_it_missed_and_slows_nobody(on_unix):
         async with on_unix(outbox_events=200) as pod, pod.peer() as slow, pod.client(subscribe="live") as quick:
             await slow.hello(key=pod.key, subscribe="live")
             for number in range(3000):
-                pod.desk.hub.publish(TextDelta("x" * 500))
-                assert isinstance(await quick.receive(), TextDelta), number
+                pod.desk.hub.publish(TextDone("x" * 500))
+                assert isinstance(await quick.receive(), TextDone), number
             heard = await slow.hear_until(Lagged)
             assert [frame.seq for frame in heard[:-1]] == list(range(1, heard[-1].event.first))
             assert isinstance((await slow.hear()).event, Snapshot)
@@ -169,7 +169,7 @@ async def test_draining_delivers_everything_and_closes(on_unix):
     with trio.fail_after(30):
         async with on_unix() as pod, pod.client() as client:
             for number in range(2000):
-                pod.desk.hub.publish(TextDelta(str(number)))
+                pod.desk.hub.publish(TextDone(str(number)))
             pod.desk.hub.publish(Shutdown())
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(pod.server.drain, 5.0)
