@@ -171,13 +171,17 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
             return wrong
         self._met = welcome
         # Whatever was said before this is not what we subscribed to.
-        if before is None:
-            self._name(welcome)
-            self._inbox.restart(welcome.seq if self._hello.subscribe is Subscribe.LIVE else None)
-        elif before.incarnation != welcome.incarnation:
-            # Of the incarnation between, nothing was read: what is now takes its place.
+        if before is not None and before.incarnation != welcome.incarnation:
+            # Of an incarnation between, nothing was read: what is now takes its place.
             self._newer = (welcome, Inbox(self._buffer))
             self._newer[1].restart()
+            return None
+        if self._newer is None:
+            self._name(welcome)
+        else:
+            self._newer = (welcome, self._newer[1])
+        if before is None:
+            self._inbox.restart(welcome.seq if self._hello.subscribe is Subscribe.LIVE else None)
         elif not welcome.resumed and self._hello.subscribe is not Subscribe.NONE:
             self._newest.lost(welcome.seq)
         return None
