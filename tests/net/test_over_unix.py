@@ -1,7 +1,9 @@
 """The same server behind real sockets: what the kernel does to closing, buffering and half lines."""
 
+import contextlib
 import os
 import socket
+import time
 
 import pytest
 import trio
@@ -199,3 +201,32 @@ async def test_who_reads_no_more_is_still_heard_for_a_while(on_unix):
                 peer.sendall(encode_method(Notify("two")) + b"\n")
             await _until(lambda: len(pod.desk.asks) == 2)
             await _until(lambda: pod.server.connections == 0)
+
+
+@pytest.mark.proves("H19")
+async def test_a_pod_out_of_descriptors_waits_without_spinning_and_serves_when_there_are_some(on_unix, short_dir, caplog):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with trio.fail_after(30):
+        async with on_unix() as pod:
+            path = pod.address.removeprefix("unix://")
+            waiting = socket.socket(socket.AF_UNIX)
+            spare = [os.open("/dev/null", os.O_RDONLY)]
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 8, hard))
+                with contextlib.suppress(OSError):
+                    while True:
+                        spare.append(os.dup(spare[0]))
+                waiting.connect(path)
+                begin = time.process_time()
+                await _until(lambda: sum("EMFILE" in record.getMessage() for record in caplog.records) >= 3)
+                assert time.process_time() - begin < 0.5
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                for fd in spare:
+                    os.close(fd)
+            waiting.close()
+            async with pod.client() as client:
+                assert isinstance(await client.receive(), Snapshot)
+            assert pod.server.connections <= 1
