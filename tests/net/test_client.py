@@ -126,6 +126,7 @@ async def test_a_hello_is_not_for_sending(serve, make_hello):
                 await client.send(make_hello())
 
 
+@pytest.mark.proves("I13", "H11")
 async def test_replies_find_who_asked_in_any_order(serve):
 
     with trio.fail_after(5):
@@ -192,6 +193,7 @@ async def test_a_child_speaks_with_its_birth(serve, child):
             assert pod.desk.asks[0].origin.role is Role.CHILD
 
 
+@pytest.mark.proves("F3")
 async def test_the_prelude_of_a_plain_pod_is_skipped(serve):
     with trio.fail_after(5):
         async with serve(plain="watch") as pod:
@@ -203,6 +205,7 @@ async def test_the_prelude_of_a_plain_pod_is_skipped(serve):
                 assert await client.receive() == TextDone("x")
 
 
+@pytest.mark.proves("F19", "I15")
 async def test_who_iterates_too_slowly_is_told_and_gets_a_snapshot_and_nothing_waits(serve):
     with trio.fail_after(10):
         async with serve() as pod, pod.client(buffer=10) as client:
@@ -243,6 +246,7 @@ async def test_the_end_is_seen_also_by_who_fell_behind(serve):
             assert [event async for event in client] == [Lagged(1, 100), Shutdown()]
 
 
+@pytest.mark.proves("F19", "I15")
 async def test_both_sides_falling_behind_still_adds_up(serve):
     with trio.fail_after(20):
         async with serve(outbox_events=50) as pod, pod.client(buffer=20) as client:
@@ -317,6 +321,7 @@ async def _against(script, body, **options):
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.proves("F3")
 async def test_an_unknown_event_is_yielded_and_not_fatal():
     async def script(channel):
         await channel.receive()
@@ -389,6 +394,7 @@ async def test_open_requests_fail_when_the_connection_ends():
     await _against(script, body)
 
 
+@pytest.mark.proves("F3", "H11")
 async def test_unrelated_events_between_request_and_reply_are_skipped():
     async def script(channel):
         await channel.receive()
@@ -546,6 +552,7 @@ async def test_closing_wakes_who_waits(serve):
             assert "closed" in repr(client)
 
 
+@pytest.mark.proves("F7", "I34")
 async def test_many_clients_leave_no_task_and_no_descriptor(serve):
     def tasks():
         return trio.lowlevel.current_statistics().tasks_living
@@ -564,6 +571,7 @@ async def test_many_clients_leave_no_task_and_no_descriptor(serve):
             assert "0 subscribers" in repr(pod.desk.hub)
 
 
+@pytest.mark.proves("I36")
 async def test_a_repr_shows_no_key(serve):
     with trio.fail_after(5):
         async with serve(Keyed(), key="right") as pod, pod.client() as client:
@@ -589,6 +597,7 @@ async def test_a_pod_that_refuses_to_let_us_subscribe_again_ends_the_connection(
     await _against(script, body, buffer=5)
 
 
+@pytest.mark.proves("H3")
 async def test_a_successor_of_the_pod_is_not_mistaken_for_it_when_subscribing_again():
     async def script(channel):
         await channel.receive()

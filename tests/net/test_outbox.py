@@ -46,6 +46,7 @@ STEPS = st.lists(st.sampled_from(["event", "event", "event", "long event", "repl
 
 @settings(deadline=None, max_examples=300)
 @given(STEPS, st.integers(1, 6), st.integers(200, 2000))
+@pytest.mark.proves("I15", "I22")
 def test_snapshot_and_events_add_up_to_the_log_whatever_happens(steps, events, size):
     pod = Pod(outbox_events=events, outbox_bytes=size)
     pod.outbox.show_snapshot()

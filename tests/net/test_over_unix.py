@@ -54,6 +54,7 @@ async def test_a_client_attaches_with_the_key_beside_the_socket(on_unix):
             assert await client.run("x") == 1
 
 
+@pytest.mark.proves("I18")
 async def test_a_socket_without_its_key_is_no_way_in(on_unix, short_dir):
     with trio.fail_after(10):
         async with on_unix() as pod:
@@ -64,6 +65,7 @@ async def test_a_socket_without_its_key_is_no_way_in(on_unix, short_dir):
 
 
 @pytest.mark.parametrize("admitted", [False, True])
+@pytest.mark.proves("F1")
 async def test_one_line_and_gone_is_still_processed(on_unix, make_hello, admitted):
     with trio.fail_after(60):
         async with on_unix(plain=None if admitted else "command") as pod:
@@ -80,6 +82,7 @@ async def test_one_line_and_gone_is_still_processed(on_unix, make_hello, admitte
             await _until(lambda: pod.server.connections == 0)
 
 
+@pytest.mark.proves("F1", "I17")
 async def test_a_last_line_without_its_end_is_processed(on_unix):
     with trio.fail_after(10):
         async with on_unix(plain="command") as pod:
@@ -99,6 +102,7 @@ async def test_who_only_shuts_down_its_writing_side_still_gets_its_replies(on_un
             assert [read_event(line).re for line in lines] == ["h", "1"]
 
 
+@pytest.mark.proves("F6", "I16")
 async def test_half_a_line_and_a_reset_are_heard_by_nobody_else(on_unix, make_hello):
     with trio.fail_after(10):
         async with on_unix() as pod, pod.client(subscribe="live") as other:
@@ -112,6 +116,7 @@ async def test_half_a_line_and_a_reset_are_heard_by_nobody_else(on_unix, make_he
             assert pod.desk.asks == []
 
 
+@pytest.mark.proves("F4")
 async def test_large_writes_both_ways_do_not_wait_for_each_other(on_unix):
     with trio.fail_after(60):
         async with on_unix() as pod:
@@ -122,6 +127,7 @@ async def test_large_writes_both_ways_do_not_wait_for_each_other(on_unix):
             assert len(pod.desk.asks) == 8
 
 
+@pytest.mark.proves("F4")
 async def test_a_peer_that_writes_before_it_reads_is_served(on_unix, make_hello):
     with trio.fail_after(60):
         async with on_unix() as pod:
@@ -143,6 +149,7 @@ async def test_a_peer_that_writes_before_it_reads_is_served(on_unix, make_hello)
             assert replies == {None, "h"} | {str(number) for number in range(8)}
 
 
+@pytest.mark.proves("F19", "I22")
 async def test_a_slow_reader_is_told_what_it_missed_and_slows_nobody(on_unix):
     with trio.fail_after(60):
         async with on_unix(outbox_events=200) as pod, pod.peer() as slow, pod.client(subscribe="live") as quick:
@@ -155,6 +162,7 @@ async def test_a_slow_reader_is_told_what_it_missed_and_slows_nobody(on_unix):
             assert isinstance((await slow.hear()).event, Snapshot)
 
 
+@pytest.mark.proves("F7", "I34")
 async def test_many_clients_leave_no_descriptor(on_unix):
     with trio.fail_after(60):
         async with on_unix() as pod:
@@ -167,6 +175,7 @@ async def test_many_clients_leave_no_descriptor(on_unix):
             assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.proves("I15")
 async def test_draining_delivers_everything_and_closes(on_unix):
     with trio.fail_after(30):
         async with on_unix() as pod, pod.client() as client:
@@ -180,6 +189,7 @@ async def test_draining_delivers_everything_and_closes(on_unix):
             assert isinstance(seen[-1], Shutdown)
 
 
+@pytest.mark.proves("I14")
 async def test_an_interrupted_writer_leaves_no_half_line(on_unix):
     with trio.fail_after(30):
         async with on_unix() as pod, pod.client() as client:
@@ -190,6 +200,7 @@ async def test_an_interrupted_writer_leaves_no_half_line(on_unix):
             assert all(len(method.input) == 500_000 for method in pod.desk.methods if isinstance(method, Run))
 
 
+@pytest.mark.proves("F1")
 async def test_who_reads_no_more_is_still_heard_for_a_while(on_unix):
     with trio.fail_after(10):
         async with on_unix(plain="command") as pod:

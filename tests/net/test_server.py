@@ -27,6 +27,7 @@ from podkit.protocol import (
 )
 
 
+@pytest.mark.proves("I13")
 async def test_accepted_comes_before_every_event_of_its_run(serve):
     with trio.fail_after(5):
         async with serve() as pod, pod.peer() as peer:
@@ -37,6 +38,7 @@ async def test_accepted_comes_before_every_event_of_its_run(serve):
             assert (second.event.event, second.seq) == ("status", 1)
 
 
+@pytest.mark.proves("I13")
 async def test_a_reply_goes_to_its_own_connection_only(serve):
     with trio.fail_after(5):
         async with serve() as pod, pod.peer() as one, pod.peer() as two:
@@ -84,6 +86,7 @@ async def test_a_question_is_answered_with_its_data_under_its_id(serve):
             assert (frame.re, frame.event) == ("q", answer)
 
 
+@pytest.mark.proves("F13")
 async def test_cancel_carries_the_run_it_is_meant_for(serve):
     with trio.fail_after(5):
         async with serve() as pod, pod.peer() as peer:
@@ -96,6 +99,7 @@ async def test_cancel_carries_the_run_it_is_meant_for(serve):
 # Receipts.
 
 
+@pytest.mark.proves("I13")
 async def test_the_same_id_runs_once_and_is_answered_the_same(serve):
     with trio.fail_after(5):
         async with serve() as pod:
@@ -212,6 +216,7 @@ async def test_too_many_open_methods_of_one_connection_are_refused(serve):
 # Slow readers.
 
 
+@pytest.mark.proves("I15", "F19")
 async def test_who_falls_behind_is_told_what_is_missing_and_gets_a_snapshot(serve):
     with trio.fail_after(10):
         async with serve(outbox_events=100) as pod, pod.peer() as slow:
@@ -241,6 +246,7 @@ async def test_who_falls_behind_is_told_what_is_missing_and_gets_a_snapshot(serv
             assert lags >= 1
 
 
+@pytest.mark.proves("I22", "I35")
 async def test_the_bytes_that_wait_are_bounded_too(serve):
     with trio.fail_after(10):
         async with serve(outbox_bytes=100_000) as pod, pod.peer() as slow:
@@ -261,6 +267,7 @@ async def test_one_event_larger_than_the_bound_still_arrives(serve):
             assert len((await peer.hear()).event.text) == 5000
 
 
+@pytest.mark.proves("I22", "H17")
 async def test_a_slow_reader_slows_nobody_else_and_not_its_own_methods(serve):
     with trio.fail_after(10):
         async with serve(outbox_events=50) as pod, pod.peer() as slow, pod.peer() as quick:
@@ -291,6 +298,7 @@ async def test_a_plain_connection_that_falls_behind_is_cut_off(serve):
                 await trio.lowlevel.checkpoint()
 
 
+@pytest.mark.proves("I22")
 async def test_replies_left_unread_stop_the_reading_of_methods_and_nothing_else(serve, autojump_clock):
     with trio.fail_after(10):
         async with serve() as pod, pod.peer() as rude:
