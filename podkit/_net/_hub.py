@@ -28,50 +28,56 @@ Lens: TypeAlias = Literal["full", "A", "B"]
 
 
 class Record:
-    """One published event and its number, encoded once for all connections that see the same of it.
+    """One published event and its number, encoded once for all connections that see the same of it; `whole` is all of it.
 
     `first` is the number of the first event that was merged into it, None for one that stands for itself. `sayable` is False
-    once it is known that the event cannot be encoded and that something else stands in its place.
+    when the event cannot be encoded and something else stands in its place.
     """
 
     event: Event
     seq: int
     first: int | None
     sayable: bool
+    whole: bytes
 
-    __slots__ = ("_frames", "event", "first", "sayable", "seq")
+    __slots__ = ("_frames", "event", "first", "sayable", "seq", "whole")
 
     def __init__(self, seq: int, event: Event, first: int | None = None) -> None:
         self.seq, self.event, self.first = seq, event, first
         self.sayable = True
-        self._frames: dict[Lens, bytes | None] = {}
+        self._frames: dict[Lens, bytes | None] | None = None  # what is left of it for plain connections
+        try:
+            self.whole = encode_event(event, seq=seq, first=first)
+        except LocalProtocolError as error:
+            # The number is given away already: something has to stand there, or every reader would see a gap.
+            self.sayable = False
+            _log.error("event %d cannot be said on the wire: %s", seq, error)
+            self.whole = encode_event(_stand_in(event), seq=seq)
 
     def __repr__(self) -> str:
         return f"<Record {self.seq} {type(self.event).__name__}>"
 
     def frame(self, lens: Lens) -> bytes | None:
         """The event as bytes, None when this lens does not show it."""
-        try:
-            return self._frames[lens]
-        except KeyError:
-            frame = self._frames[lens] = self._encode(lens)
-            return frame
+        if lens == "full":
+            return self.whole
+        frames = self._frames
+        if frames is None:
+            frames = self._frames = {}
+        if lens not in frames:
+            frames[lens] = self._projected(lens)
+        return frames[lens]
 
-    def _encode(self, lens: Lens) -> bytes | None:
-        event = self.event if lens == "full" else project(self.event, lens)
-        if event is None:
+    def _projected(self, lens: Lens) -> bytes | None:
+        event = self.event if self.sayable else _stand_in(self.event)
+        shown = project(event, lens)
+        if shown is None:
             return None
-        if event is self.event and lens != "full":
-            return self.frame("full")
-        try:
-            return encode_event(event, seq=self.seq, first=self.first)
-        except LocalProtocolError as error:
-            self.sayable = False
-            # The number is given away already: something has to stand there, or every reader would see a gap.
-            _log.error("event %d cannot be said on the wire: %s", self.seq, error)
-            stand_in = Alert(AlertLevel.ERROR, AlertSource.POD, f"an event could not be encoded: {type(event).__name__}", 0)
-            shown = stand_in if lens == "full" else project(stand_in, lens)
-            return None if shown is None else encode_event(shown, seq=self.seq)
+        return self.whole if shown is event else encode_event(shown, seq=self.seq, first=self.first)
+
+
+def _stand_in(event: Event) -> Event:
+    return Alert(AlertLevel.ERROR, AlertSource.POD, f"an event could not be encoded: {type(event).__name__}", 0)
 
 
 def project(event: Event, lens: Lens) -> Event | None:

@@ -26,9 +26,9 @@ class Ring:
     def put(self, record: Record) -> None:
         """Keep the next record."""
         self._records.append(record)
-        self._bytes += len(record.frame("full") or b"")
+        self._bytes += len(record.whole)
         while self._bytes > self._most_bytes or len(self._records) > self._most:
-            self._bytes -= len(self._records.popleft().frame("full") or b"")
+            self._bytes -= len(self._records.popleft().whole)
 
     def after(self, seq: int, head: int) -> Iterable[Record] | None:
         """Every record from `seq` + 1 to `head`; None when not all of them are here."""
