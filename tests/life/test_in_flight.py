@@ -260,6 +260,21 @@ async def test_attached_at_any_event_one_sees_what_was_seen_from_the_start(play)
             assert screen.shown() == after[seq], f"attached at {at}, shown at {seq}"
 
 
+@pytest.mark.proves("F57", "I15")
+@pytest.mark.parametrize("play", PLAYS)
+async def test_the_transcript_of_a_front_end_is_the_same_wherever_it_began(play):
+    with trio.fail_after(30):
+        seats = await recorded(*PLAYS[play])
+    after, transcript = {}, podkit.Transcript()
+    for seq, event in seats[0][1]:
+        after[seq] = transcript = podkit.fold_transcript(transcript, event)
+    for at, events in seats:
+        transcript = podkit.Transcript()
+        for seq, event in events:
+            transcript = podkit.fold_transcript(transcript, event)
+            assert transcript == after[seq], f"attached at {at}, folded at {seq}"
+
+
 @pytest.mark.proves("F57")
 @pytest.mark.parametrize("play", PLAYS)
 async def test_when_a_run_is_over_nothing_of_it_is_in_flight(play):
