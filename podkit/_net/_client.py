@@ -205,9 +205,9 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
             self._line.cut(f"the pod did not let us subscribe again: {reply!r}")
         self.changed()
 
-    async def open(self, nursery: trio.Nursery) -> None:
+    async def open(self, nursery: trio.Nursery, *, patient: bool) -> None:
         """Connect, say hello and check who answers."""
-        await self._line.open(nursery)
+        await self._line.open(nursery, patient=patient)
 
     # Controls.
 
@@ -225,8 +225,11 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
     @asynccontextmanager
     async def _watch(self) -> AsyncIterator[trio.abc.ReceiveChannel[Event]]:
         # A connection of its own: the stream of this one belongs to whoever iterates it.
+        hello = Hello((PROTOCOL,), _CLIENT, new_incarnation(), subscribe=Subscribe.SNAPSHOT)
         expect = (self.name, self.incarnation)
-        async with connect(self.address, transport=self._transport, expect=expect, reconnect=self._policy) as other:
+        other = Client(self.address, self._transport, hello, buffer=self._buffer, prefix="", policy=self._policy, expect=expect)
+        # It is part of one call of a client that comes back: what it meets at its first attempt is no reason to fail that.
+        async with _opened(other, patient=True):
             yield other
 
 
@@ -267,12 +270,19 @@ async def connect(
     # Under a chosen name we may have been here before: none of those ids may be used again.
     prefix = "" if instance is None else f"{new_incarnation()}."
     client = Client(address, transport, hello, buffer=buffer, prefix=prefix, policy=reconnect, expect=expect)
+    async with _opened(client, patient=False):
+        yield client
+
+
+@asynccontextmanager
+async def _opened(client: Client, *, patient: bool) -> AsyncIterator[None]:
+    """The client is connected inside of the block, and closed after it. What the block raises comes out as it is."""
     raised: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             try:
-                await client.open(nursery)
-                yield client
+                await client.open(nursery, patient=patient)
+                yield
             except BaseException as error:  # noqa: BLE001 - raised again below, outside of the nursery, so that nothing wraps it
                 raised = error
             nursery.cancel_scope.cancel()

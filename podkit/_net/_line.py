@@ -75,14 +75,20 @@ class Line:
 
     # Coming and going.
 
-    async def open(self, nursery: trio.Nursery) -> None:
-        """The first connection. Raises what `connect` says."""
-        refusal = await self._dial(nursery)
-        if refusal is not None:
-            self._end(str(refusal))
-            raise refusal
-        if self._policy is not None:
-            nursery.start_soon(self._keep, nursery, self._policy)
+    async def open(self, nursery: trio.Nursery, *, patient: bool) -> None:
+        """The first connection, tried once, or (`patient`) like every other one. Raises what `connect` says."""
+        policy = self._policy
+        if policy is not None and patient:
+            await self._return(nursery, policy, at_once=True)
+            if self.ended is not None:
+                raise PodUnreachableError(self._address, self.ended)
+        else:
+            refusal = await self._dial(nursery)
+            if refusal is not None:
+                self._end(str(refusal))
+                raise refusal
+        if policy is not None:
+            nursery.start_soon(self._keep, nursery, policy)
 
     async def aclose(self) -> None:
         """No connection, and none any more."""
@@ -149,12 +155,12 @@ class Line:
             else:
                 await self._return(nursery, policy)
 
-    async def _return(self, nursery: trio.Nursery, policy: Reconnect) -> None:
+    async def _return(self, nursery: trio.Nursery, policy: Reconnect, *, at_once: bool = False) -> None:
         """Try until there is a connection, or there will be none."""
         until = trio.current_time() + policy.give_up
         reason = self.link.ended if self.link is not None else None
         for attempt in count():
-            pause = policy.pause(attempt, (policy.chance or chance)())
+            pause = 0.0 if at_once and attempt == 0 else policy.pause(attempt, (policy.chance or chance)())
             if trio.current_time() + pause >= until:
                 self._end(f"no connection for {policy.give_up:g} s: {reason}")
                 return

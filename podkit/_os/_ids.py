@@ -25,7 +25,7 @@ def new_tree(name: str) -> str:
 
 def chance() -> float:
     """A random number from 0 to 1: for pauses that should not be everybody's, never for secrets."""
-    return secrets.randbelow(2**32) / 2**32
+    return int(secrets.token_hex(4), 16) / 2**32
 
 
 def now() -> float:

@@ -1,5 +1,6 @@
 """A client that comes back by itself: the same stream, the same methods, and nothing hidden."""
 
+import contextlib
 import gc
 import itertools
 import os
@@ -715,3 +716,45 @@ async def test_a_refusal_of_a_method_is_final(serve, autojump_clock):
         with pytest.raises(MethodRejectedError):
             await client.send(Cancel())
         assert len(pod.desk.asks) == 1
+
+
+# Under a seed, with connections that are lost anywhere.
+
+
+@pytest.mark.proves("I13", "I15")
+def test_runs_and_streams_outlast_whatever_happens_to_connections():
+    from podkit import Scope
+    from podkit.testing import Faults, Say, ScriptedWorker, Sleep, simulate
+
+    lost = []
+
+    async def scenario(world):
+        worker = ScriptedWorker(Sleep(1), Say("one"), Sleep(1), Say("two"))
+        async with world.open_pod("root", worker, scope=Scope.write("/w")) as root:
+            async with contextlib.AsyncExitStack() as stack:
+                client = None
+                while client is None:  # the first connection is tried once, and may be lost like any other
+                    with contextlib.suppress(PodUnreachableError):
+                        client = await stack.enter_async_context(world.connect(root.address, reconnect=Reconnect()))
+                runs = []
+                for number in range(6):
+                    runs.append(await client.run(str(number)))
+                    await client.wait(runs[-1])
+                assert runs == [1, 2, 3, 4, 5, 6], "every run was begun once"
+                at = None
+                while at != root.hub.seq:
+                    event = await client.receive()
+                    match event:
+                        case Lagged(first=first, last=last):
+                            assert first == at + 1
+                            at = last
+                        case Snapshot():
+                            assert at is None or client.seq >= at
+                        case _:
+                            assert client.seq == at + 1
+                    at = max(at or 0, client.seq)
+                lost.append(client.welcome.resumed)
+
+    for seed in range(20):
+        simulate(scenario, seed=seed, faults=Faults.only("cut", "torn", "half_close", "slow_reader", rate=4.0))
+    assert sum(lost) > 5, "connections were lost, and streams resumed"
