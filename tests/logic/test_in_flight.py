@@ -157,3 +157,12 @@ def test_what_is_kept_can_be_said_on_the_wire():
 
     snapshot = Snapshot((), Greeting("p", "/", "x", "y", "z", ()), in_flight=after(*STREAM))
     assert decode_event(encode_event(snapshot)) == snapshot
+
+
+def test_a_text_in_very_many_pieces_is_one_text():
+    state = InFlight(2**20)
+    for number in range(3000):
+        state.fold(TextDelta(f"{number} "))
+    assert state.data() == {"blocks": [{"kind": "text", "text": "".join(f"{number} " for number in range(3000))}]}
+    assert "1 blocks" in repr(state)
+    assert max(len(block.parts) for block in state._blocks.values()) <= 1025
