@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from podkit.errors import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_log = logging.getLogger("podkit.transport")
 
 BACKLOG = 128  # connections that wait to be accepted
 _FIRST_PAUSE = 0.05  # seconds
@@ -62,13 +65,22 @@ class SocketListener(trio.abc.Listener[trio.abc.Channel[bytes]]):
                 if error.errno in _DEAD:
                     raise trio.BrokenResourceError(f"the listening socket is of no use: {error.strerror}") from error
                 # Anything else is one connection that failed before we saw it, or a shortage.
-                await trio.sleep(pause if error.errno in _SHORT else 0)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                short = error.errno in _SHORT
+                self._report(error, pause if short else 0)
+                await trio.sleep(pause if short else 0)
+                pause = min(pause * 2, _LONGEST_PAUSE) if short else _FIRST_PAUSE
             else:
                 channel = self._make(sock)
                 if channel is not None:
                     return channel
                 await trio.lowlevel.checkpoint()
+
+    def _report(self, error: OSError, pause: float) -> None:
+        name = errno.errorcode.get(error.errno or 0, "unknown")
+        level = logging.WARNING if pause else logging.DEBUG
+        _log.log(
+            level, "accepting at %s failed with %s; on in %g s", self.address, name, pause, extra={"errno": name, "pause": pause}
+        )
 
     def detach(self) -> None:
         """Close this program's copy of the descriptor and nothing else: a child that inherited it goes on listening."""

@@ -30,6 +30,7 @@ SAMPLES = [
     errors.TransportError("unix:///x\n", "taken"),
     errors.UnknownSchemeError("x://y"),
     errors.PodUnreachableError("unix:///x"),
+    errors.PodUnreachableError("unix:///x", "lost\n", may_have_run=True),
     errors.AuthenticationError("unix:///x"),
     errors.MethodRejectedError(ErrorCode.NOT_RUNNING, "no\x1brun"),
     errors.SpawnError("kid"),

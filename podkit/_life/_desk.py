@@ -64,8 +64,9 @@ class PodDesk:
         return self._pod.actor.status
 
     def snapshot(self) -> Snapshot:
-        """The log and the greeting, as of the hub's sequence number."""
-        return Snapshot(tuple(self._pod.log.data), self.greeting(), status=self.status())
+        """The log, the greeting and what is in flight, as of the hub's sequence number."""
+        in_flight = self.hub.in_flight.data()
+        return Snapshot(tuple(self._pod.log.data), self.greeting(), status=self.status(), in_flight=in_flight)
 
     def greeting(self) -> Greeting:
         """Who we are, computed when asked, so that it is never stale."""

@@ -15,6 +15,7 @@ from ._memory import MemoryTransport as MemoryTransport
 from ._memory_channel import MemoryChannel as MemoryChannel
 from ._memory_channel import Pipe as Pipe
 from ._outbox import Outbox as Outbox
+from ._plan_reconnect import Reconnect as Reconnect
 from ._receipts import Receipts as Receipts
 from ._server import Server as Server
 from ._server import serve_pod as serve_pod

@@ -5,25 +5,26 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from podkit._os import new_incarnation
 from podkit.errors import LocalProtocolError, MethodRejectedError, PodUnreachableError
-from podkit.protocol import Error, Hello, Lagged, Subscribe, Welcome
+from podkit.protocol import Error, EventFrame, Hello, Lagged, ResumePoint, Subscribe, Welcome
 
 from ._controls import Controls
 from ._inbox import Inbox
-from ._link import Link
+from ._line import Line
 from ._plan_admission import PROTOCOL
-from ._plan_welcome import CLIENT, WELCOME_SECONDS, check_welcome
+from ._plan_welcome import CLIENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from podkit.abc import Transport
-    from podkit.protocol import BirthCredential, Event, EventFrame, Method
+    from podkit.protocol import BirthCredential, Event, Method
 
-_CLOSING = 1.0
+    from ._plan_reconnect import Reconnect
 
 
 class Client(Controls, trio.abc.ReceiveChannel["Event"]):
@@ -40,24 +41,33 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
     incarnation: str
     confinement: str
     seq: int
+    welcome: Welcome
 
     def __init__(
-        self, address: str, transport: Transport, channel: trio.abc.Channel[bytes], hello: Hello, *, buffer: int, prefix: str = ""
+        self,
+        address: str,
+        transport: Transport,
+        hello: Hello,
+        *,
+        buffer: int,
+        prefix: str,
+        policy: Reconnect | None,
+        expect: tuple[str, str] | None,
     ) -> None:
         self.address = address
         self.name = self.incarnation = self.confinement = ""
         self.seq = 0
-        self._transport, self._channel, self._hello = transport, channel, hello
+        self._transport, self._buffer, self._policy, self._expect = transport, buffer, policy, expect
+        self._hello = self._said = hello  # what was asked for, and what was said last
+        self._line = Line(address, transport, self, policy=policy, prefix=prefix)
+        self._met: Welcome | None = None  # who answered last
         self._inbox = Inbox(buffer)
-        self._link = Link(channel, address, self._heard, prefix=prefix)
-        self._link.on_end(self._wake)
+        self._newer: tuple[Welcome, Inbox] | None = None  # the stream of another incarnation, for after ours
         self._changed = trio.lowlevel.ParkingLot()
-        self._welcomed = trio.Event()
-        self._reply: Event | None = None
         self._over = self._closed = False
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else self._link.ended or "open"
+        state = "closed" if self._closed else self._line.ended or ("open" if self._line.up else "reconnecting")
         return f"<Client of {self.name or '?'} {self.incarnation} at {self.address}, {state}>"
 
     # The stream.
@@ -73,93 +83,130 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
                 return event
             if self._over:
                 raise trio.EndOfChannel
-            if self._link.ended is not None:
+            if self._line.ended is not None:
                 if self._hello.subscribe is Subscribe.NONE:
                     raise trio.EndOfChannel
-                raise PodUnreachableError(self.address, self._link.ended)
+                raise PodUnreachableError(self.address, self._line.ended)
             await self._changed.park()
 
     async def aclose(self) -> None:
         """Close the connection. Leaving the block of `connect` does this too."""
         self._closed = True
-        self._link.end("this client was closed")
-        self._wake()
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING):
-            await self._channel.aclose()
+        self.changed()
+        await self._line.aclose()
 
     def _next(self) -> Event | None:
-        item = self._inbox.take()
-        inbox, alive = self._inbox, self._link.ended is None
-        if item is None and inbox.overrun:
-            missing = inbox.recover(fresh=alive)
-            if alive:
-                inbox.skip()
-                self._subscribe_again()
-            if missing is not None:
-                return Lagged(*missing)
-        if item is None and inbox.skipping and not alive and (missing := inbox.recover(fresh=False)) is not None:
-            return Lagged(*missing)
-        if item is None and not self._over and inbox.shutdown is not None and not (inbox.skipping and alive):
-            item, self._over = inbox.shutdown, True
+        while (item := self._take()) is None and self._newer is not None and not self._over:
+            welcome, self._inbox = self._newer
+            self._newer = None
+            self._name(welcome)
         if item is None:
             return None
-        event, seq = item
-        if seq is not None:
-            self.seq = seq
-        return event
+        if item.seq is not None:
+            self.seq = item.seq
+        return item.event
 
-    def _heard(self, said: EventFrame) -> None:
-        if not self._welcomed.is_set() and isinstance(said.event, Error) and said.seq is None:
-            # Turned away at the door, before anybody read our hello.
-            self._answered(said.event)
-        self._inbox.put(said)
-        self._wake()
+    def _take(self) -> EventFrame | None:
+        """The next event of the incarnation that is read now."""
+        inbox = self._inbox
+        item = inbox.take()
+        # Nothing more comes of it; else a new snapshot can be had, at once or when there is a connection again.
+        ended = self._line.ended is not None or self._newer is not None
+        if item is None and inbox.overrun and (ended or self._line.up):
+            missing = inbox.recover(fresh=not ended)
+            if not ended:
+                inbox.skip()
+                self._line.post(attrs.evolve(self._said, subscribe=Subscribe.SNAPSHOT, resume=None), self._answered_again)
+            if missing is not None:
+                return EventFrame(Lagged(*missing))
+        if item is None and inbox.skipping and ended and (missing := inbox.recover(fresh=False)) is not None:
+            return EventFrame(Lagged(*missing))
+        if item is None and not self._over and inbox.shutdown is not None and (ended or not inbox.skipping):
+            item, self._over = inbox.shutdown, True
+        return item
 
-    def _wake(self) -> None:
+    def _name(self, welcome: Welcome) -> None:
+        self.welcome = welcome
+        self.name, self.incarnation, self.confinement = welcome.pod_name, welcome.incarnation, welcome.confinement
+
+    @property
+    def _newest(self) -> Inbox:
+        return self._inbox if self._newer is None else self._newer[1]
+
+    # What the line tells us.
+
+    def heard(self, said: EventFrame) -> None:
+        """The line's side: something that is no reply."""
+        self._newest.put(said)
+        self.changed()
+
+    def changed(self) -> None:
+        """The line's side: whoever waits should look again."""
         self._changed.unpark_all()
 
-    # Coming in.
+    def finished(self) -> bool:
+        """The line's side: whether the pod has said its last."""
+        return self._newest.shutdown is not None
 
-    async def open(self, expect: tuple[str, str] | None) -> None:
-        """Say hello and check who answers."""
-        self._link.post(self._hello, self._answered)
-        with trio.move_on_after(WELCOME_SECONDS):
-            await self._welcomed.wait()
-        check_welcome(self.address, self._reply, expect, ended=self._link.ended)
+    def hello(self) -> Hello:
+        """The line's side: what to say on a new connection."""
+        if self._met is None or self._hello.subscribe is Subscribe.NONE:
+            return self._hello_for(None, self._hello.subscribe)
+        point = self._newest.point
+        if point is None:
+            return self._hello_for(None)
+        return self._hello_for(ResumePoint(self._met.incarnation, point), self._hello.subscribe)
 
-    def _answered(self, reply: Event | None) -> None:
-        if isinstance(reply, Welcome):
-            self._reply = reply
-            self.name, self.incarnation, self.confinement = reply.pod_name, reply.incarnation, reply.confinement
-            # Whatever was said before this is not what we subscribed to.
-            self._inbox.restart()
-        elif not self._welcomed.is_set():
-            self._reply = reply
-        self._welcomed.set()
-        self._wake()
+    def _hello_for(self, resume: ResumePoint | None, subscribe: Subscribe = Subscribe.SNAPSHOT) -> Hello:
+        # The key may be another one by now. A child has its birth to show and needs none.
+        key = self._transport.key(self.address) if self._hello.birth is None else None
+        self._said = attrs.evolve(self._hello, key=key, subscribe=subscribe, resume=resume)
+        return self._said
 
-    def _subscribe_again(self) -> None:
-        hello = Hello(
-            self._hello.protocol,
-            self._hello.client,
-            self._hello.instance,
-            key=self._hello.key,
-            birth=self._hello.birth,
-            subscribe=Subscribe.SNAPSHOT,
-        )
-        self._link.post(hello, self._answered_again)
+    def welcomed(self, welcome: Welcome) -> str | None:
+        """The line's side: somebody let us in. Returns why it is not whom we want."""
+        before, wrong = self._met, self._mistaken(welcome)
+        if wrong is not None:
+            return wrong
+        self._met = welcome
+        # Whatever was said before this is not what we subscribed to.
+        if before is not None and before.incarnation != welcome.incarnation:
+            # Of an incarnation between, nothing was read: what is now takes its place.
+            self._newer = (welcome, Inbox(self._buffer))
+            self._newer[1].restart()
+            return None
+        if self._newer is None:
+            self._name(welcome)
+        else:
+            self._newer = (welcome, self._newer[1])
+        if before is None:
+            self._inbox.restart(welcome.seq if self._hello.subscribe is Subscribe.LIVE else None)
+        elif not welcome.resumed and self._hello.subscribe is not Subscribe.NONE:
+            self._newest.lost(welcome.seq)
+        return None
+
+    def _mistaken(self, welcome: Welcome) -> str | None:
+        before, now = self._met, f"{welcome.pod_name} {welcome.incarnation}"
+        if self._expect is not None and (welcome.pod_name, welcome.incarnation) != self._expect:
+            return f"another pod answers there: {now}"
+        if before is None or before.incarnation == welcome.incarnation:
+            return None
+        if before.pod_name != welcome.pod_name:
+            return f"another pod answers there: {now}"
+        # Who listens to nothing could not be told, and would command a pod that it never met.
+        return f"another incarnation answers there: {now}" if self._hello.subscribe is Subscribe.NONE else None
 
     def _answered_again(self, reply: Event | None) -> None:
-        if isinstance(reply, Welcome) and (reply.pod_name, reply.incarnation) == (self.name, self.incarnation):
-            self._inbox.restart()
+        met = self._met
+        if isinstance(reply, Welcome) and met is not None and reply.incarnation == met.incarnation:
+            self._newest.restart()
         elif reply is not None:
-            self._link.end(f"the pod did not let us subscribe again: {reply!r}")
-        self._wake()
+            self._line.cut(f"the pod did not let us subscribe again: {reply!r}")
+        self.changed()
 
-    def start(self, nursery: trio.Nursery) -> None:
-        """Start reading and writing."""
-        nursery.start_soon(self._link.read)
-        nursery.start_soon(self._link.write)
+    async def open(self, nursery: trio.Nursery, *, patient: bool) -> None:
+        """Connect, say hello and check who answers."""
+        await self._line.open(nursery, patient=patient)
 
     # Controls.
 
@@ -169,7 +216,7 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
             raise LocalProtocolError("hello is said by connect")
         if self._closed:
             raise trio.ClosedResourceError("this client was closed")
-        reply = await self._link.ask(method, run=run, id=id)
+        reply = await self._line.ask(method, self.incarnation, run=run, id=id)
         if isinstance(reply, Error):
             raise MethodRejectedError(reply.code, reply.message)
         return reply
@@ -177,7 +224,11 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
     @asynccontextmanager
     async def _watch(self) -> AsyncIterator[trio.abc.ReceiveChannel[Event]]:
         # A connection of its own: the stream of this one belongs to whoever iterates it.
-        async with connect(self.address, transport=self._transport, expect=(self.name, self.incarnation)) as other:
+        hello = Hello((PROTOCOL,), CLIENT, new_incarnation(), subscribe=Subscribe.SNAPSHOT)
+        expect = (self.name, self.incarnation)
+        other = Client(self.address, self._transport, hello, buffer=self._buffer, prefix="", policy=self._policy, expect=expect)
+        # It is part of one call of a client that comes back: what it meets at its first attempt is no reason to fail that.
+        async with _opened(other, patient=True):
             yield other
 
 
@@ -191,12 +242,14 @@ async def connect(
     instance: str | None = None,
     birth: BirthCredential | None = None,
     expect: tuple[str, str] | None = None,
+    reconnect: Reconnect | None = None,
 ) -> AsyncIterator[Client]:
     """Connect to the pod at `address` and say hello; the block gets a `Client`.
 
     `subscribe` is what iterating yields: "snapshot" (a snapshot, then everything), "live" (everything from now on) or "none". Up to
     `buffer` events wait for whoever iterates. `instance` is what we call ourselves (None: something random), `birth` makes us
-    that child and nothing more, `expect` is the name and the incarnation of the pod we mean.
+    that child and nothing more, `expect` is the name and the incarnation of the pod we mean. With `reconnect` a lost connection
+    is replaced by another one.
 
     Raises `PodUnreachableError` when nobody answers, `AuthenticationError` when the pod does not let us in or is not the one
     we mean, `MethodRejectedError` when it refuses for another reason. What the block raises comes out as it is.
@@ -210,22 +263,25 @@ async def connect(
         (PROTOCOL,),
         CLIENT,
         instance if instance is not None else new_incarnation(),
-        # A child has its birth to show and needs no key.
-        key=transport.key(address) if birth is None else None,
         birth=birth,
         subscribe=wanted if birth is None else Subscribe.NONE,
     )
-    channel = await transport.connect(address)
     # Under a chosen name we may have been here before: none of those ids may be used again.
     prefix = "" if instance is None else f"{new_incarnation()}."
-    client = Client(address, transport, channel, hello, buffer=buffer, prefix=prefix)
+    client = Client(address, transport, hello, buffer=buffer, prefix=prefix, policy=reconnect, expect=expect)
+    async with _opened(client, patient=False):
+        yield client
+
+
+@asynccontextmanager
+async def _opened(client: Client, *, patient: bool) -> AsyncIterator[None]:
+    """The client is connected inside of the block, and closed after it. What the block raises comes out as it is."""
     raised: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
-            client.start(nursery)
             try:
-                await client.open(expect)
-                yield client
+                await client.open(nursery, patient=patient)
+                yield
             except BaseException as error:  # noqa: BLE001 - raised again below, outside of the nursery, so that nothing wraps it
                 raised = error
             nursery.cancel_scope.cancel()

@@ -18,17 +18,17 @@ from ._outbox import Outbox
 from ._plan_admission import PROTOCOL, Refused, forbids, judge_hello
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from podkit.protocol import Event, MethodFrame, Snapshot
+    from podkit.protocol import Event, MethodFrame, ResumePoint, Snapshot
 
     from ._desk import Desk
-    from ._hub import Lens
+    from ._hub import Lens, Record
     from ._receipts import Receipts
 
 _log = logging.getLogger("podkit.server")
 
-FEATURES = ("receipts", "snapshot_chunks")
+FEATURES = ("receipts", "snapshot_chunks", "resume", "in_flight", "merged_deltas")
 
 _PENDING = 256  # methods of one connection that may wait for their answers at a time
 _LAST_WORDS = 5.0  # seconds in which a peer that reads no more is still listened to
@@ -217,6 +217,9 @@ class Connection:
         self._admission.deadline = math.inf
         desk.hub.unsubscribe(self._outbox)
         self._outbox.restart("full")
+        # A child reports upward; what its parent does is not its to watch.
+        subscribes = hello.subscribe is not Subscribe.NONE and verdict.child is None
+        missed = self._missed(hello.resume) if subscribes and hello.resume is not None else None
         welcome = Welcome(
             PROTOCOL,
             desk.name,
@@ -225,16 +228,22 @@ class Connection:
             desk.status(),
             verdict.role,
             desk.confinement,
-            resumed=False,
+            resumed=missed is not None,
             features=FEATURES,
         )
         self._outbox.reply(welcome, id)
-        # A child reports upward; what its parent does is not its to watch.
-        if hello.subscribe is not Subscribe.NONE and verdict.child is None:
-            if hello.subscribe is Subscribe.SNAPSHOT or hello.resume is not None:
+        if subscribes:
+            if missed is not None:
+                for record in missed:
+                    self._outbox.offer(record)
+            elif hello.subscribe is Subscribe.SNAPSHOT or hello.resume is not None:
                 self._outbox.show_snapshot()
             desk.hub.subscribe(self._outbox)
         return True
+
+    def _missed(self, point: ResumePoint) -> Iterable[Record] | None:
+        """What was said since `point`; None when that is not known any more, or was never said by this incarnation."""
+        return self._desk.hub.after(point.seq) if point.incarnation == self._desk.incarnation else None
 
     # Methods.
 

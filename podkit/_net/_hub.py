@@ -7,11 +7,15 @@ from collections import deque
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from podkit.errors import LocalProtocolError
+from podkit.logic import InFlight
 from podkit.protocol import Alert, AlertLevel, AlertSource, Shutdown, encode_event, project_a, project_b
 
+from ._ring import Ring
 from ._view import View
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from podkit.logic import Limits
     from podkit.protocol import Event
 
@@ -24,42 +28,56 @@ Lens: TypeAlias = Literal["full", "A", "B"]
 
 
 class Record:
-    """One published event and its number. It is encoded when the first connection needs it, once for all of them."""
+    """One published event and its number, encoded once for all connections that see the same of it; `whole` is all of it.
+
+    `first` is the number of the first event that was merged into it, None for one that stands for itself. `sayable` is False
+    when the event cannot be encoded and something else stands in its place.
+    """
 
     event: Event
     seq: int
+    first: int | None
+    sayable: bool
+    whole: bytes
 
-    __slots__ = ("_frames", "event", "seq")
+    __slots__ = ("_frames", "event", "first", "sayable", "seq", "whole")
 
-    def __init__(self, seq: int, event: Event) -> None:
-        self.seq, self.event = seq, event
-        self._frames: dict[Lens, bytes | None] = {}
+    def __init__(self, seq: int, event: Event, first: int | None = None) -> None:
+        self.seq, self.event, self.first = seq, event, first
+        self.sayable = True
+        self._frames: dict[Lens, bytes | None] | None = None  # what is left of it for plain connections
+        try:
+            self.whole = encode_event(event, seq=seq, first=first)
+        except LocalProtocolError as error:
+            # The number is given away already: something has to stand there, or every reader would see a gap.
+            self.sayable = False
+            _log.error("event %d cannot be said on the wire: %s", seq, error)
+            self.whole = encode_event(_stand_in(event), seq=seq)
 
     def __repr__(self) -> str:
         return f"<Record {self.seq} {type(self.event).__name__}>"
 
     def frame(self, lens: Lens) -> bytes | None:
         """The event as bytes, None when this lens does not show it."""
-        try:
-            return self._frames[lens]
-        except KeyError:
-            frame = self._frames[lens] = self._encode(lens)
-            return frame
+        if lens == "full":
+            return self.whole
+        frames = self._frames
+        if frames is None:
+            frames = self._frames = {}
+        if lens not in frames:
+            frames[lens] = self._projected(lens)
+        return frames[lens]
 
-    def _encode(self, lens: Lens) -> bytes | None:
-        event = self.event if lens == "full" else project(self.event, lens)
-        if event is None:
+    def _projected(self, lens: Lens) -> bytes | None:
+        event = self.event if self.sayable else _stand_in(self.event)
+        shown = project(event, lens)
+        if shown is None:
             return None
-        if event is self.event and lens != "full":
-            return self.frame("full")
-        try:
-            return encode_event(event, seq=self.seq)
-        except LocalProtocolError as error:
-            # The number is given away already: something has to stand there, or every reader would see a gap.
-            _log.error("event %d cannot be said on the wire: %s", self.seq, error)
-            stand_in = Alert(AlertLevel.ERROR, AlertSource.POD, f"an event could not be encoded: {type(event).__name__}", 0)
-            shown = stand_in if lens == "full" else project(stand_in, lens)
-            return None if shown is None else encode_event(shown, seq=self.seq)
+        return self.whole if shown is event else encode_event(shown, seq=self.seq, first=self.first)
+
+
+def _stand_in(event: Event) -> Event:
+    return Alert(AlertLevel.ERROR, AlertSource.POD, f"an event could not be encoded: {type(event).__name__}", 0)
 
 
 def project(event: Event, lens: Lens) -> Event | None:
@@ -79,9 +97,9 @@ class Subscriber(Protocol):
 class Hub:
     """One ordered stream of events.
 
-    `seq` is the number of the last event, 0 before the first; `alerts` holds the last alerts, oldest first. Nothing a
-    subscriber does makes `publish` wait or fail. A `Shutdown` is the last event of a pod: nobody misses it, however far behind, and
-    who subscribes after it is handed it too.
+    `seq` is the number of the last event, 0 before the first; `alerts` holds the last alerts, oldest first, and `in_flight` what
+    was streamed and not committed. Nothing a subscriber does makes `publish` wait or fail. A `Shutdown` is the last event of a
+    pod: nobody misses it, however far behind, and who subscribes after it is handed it too.
     """
 
     seq: int
@@ -91,7 +109,9 @@ class Hub:
         self.limits = limits
         self.seq = 0
         self.alerts: deque[Alert] = deque(maxlen=limits.alerts)
+        self.in_flight = InFlight(limits.in_flight)
         self.closed = False
+        self._ring = Ring(events=limits.resume_events, size=limits.resume_bytes)
         self._final: Record | None = None
         self._subscribers: dict[Subscriber, None] = {}
         self._round: tuple[Subscriber, ...] = ()
@@ -109,6 +129,11 @@ class Hub:
         record = Record(self.seq, event)
         if type(event) is Shutdown:
             self._final = record
+        else:
+            self._ring.put(record)
+            if record.sayable:
+                # What cannot be said was not said: a snapshot that showed it could not be sent either.
+                self.in_flight.fold(event)
         for subscriber in self._round:
             try:
                 subscriber.offer(record)
@@ -121,6 +146,10 @@ class Hub:
     def head(self) -> int:
         """The number of a snapshot taken now: that of the last event, but for a `Shutdown`, which no snapshot shows."""
         return self.seq - 1 if self._final is not None and self._final.seq == self.seq else self.seq
+
+    def after(self, seq: int) -> Iterable[Record] | None:
+        """What was published after event `seq`, a `Shutdown` aside; None when it is no longer held, or `seq` was never given."""
+        return self._ring.after(seq, self.head)
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Hand every event from the next one on to `subscriber`. Subscribing twice is subscribing once."""

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
-from podkit.protocol import Lagged, Shutdown, Snapshot, SnapshotBegin, SnapshotChunk, SnapshotEnd
+from podkit.protocol import EventFrame, Lagged, Shutdown, Snapshot, SnapshotBegin, SnapshotChunk, SnapshotEnd
 
 from ._plan_snapshot import Assembly
-
-if TYPE_CHECKING:
-    from podkit.protocol import Event, EventFrame
 
 
 class Inbox:
@@ -22,20 +18,39 @@ class Inbox:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._queue: deque[tuple[Event, int | None]] = deque()
+        self._queue: deque[EventFrame] = deque()
         self._assembly = Assembly()
         self.skipping, self._again = True, False
         self._unread = False  # the overrun dropped a snapshot that nobody had read
         self.missing: tuple[int, int] | None = None
         self.overrun = False
-        self.shutdown: tuple[Event, int | None] | None = None
+        self._last: int | None = None  # the number up to which everything was taken in, or is known to be missing
+        self.shutdown: EventFrame | None = None
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def restart(self) -> None:
-        """The subscription that was asked for starts here."""
+    @property
+    def point(self) -> int | None:
+        """The number after which the stream can go on; None when only a snapshot helps."""
+        return None if self.overrun or self.skipping else self._last
+
+    def lost(self, head: int) -> None:
+        """The stream could not be resumed and starts anew with a snapshot of at least `head`: what is missing is told before it."""
+        first = None
+        if self.overrun:
+            missing = self.recover(fresh=True)
+            first = None if missing is None else missing[0]
+        elif self._last is not None and not self.skipping:  # who skips was told already, and waits for the snapshot
+            first = self._last + 1
+        self.restart()
+        if first is not None and first <= head:
+            self._queue.append(EventFrame(Lagged(first, head)))
+
+    def restart(self, base: int | None = None) -> None:
+        """The subscription that was asked for starts here: after the event `base`, or (None) with a snapshot."""
         self._assembly = Assembly()
+        self._last = base
         self.skipping = self._again = False
         # Whatever was missing is in the snapshot that comes, and the end is said once more.
         self.missing = self.shutdown = None
@@ -57,13 +72,13 @@ class Inbox:
 
     def put(self, said: EventFrame) -> None:
         """Take in what is no reply. Raises `RemoteProtocolError` for a snapshot in pieces that do not fit together."""
-        event, seq = said.event, said.seq
+        event = said.event
         if isinstance(event, Shutdown):
-            self.shutdown = (event, seq)
+            self.shutdown = said
             return
         if self.skipping:
             if self._again:
-                self._miss(event, seq)
+                self._miss(said)
             return
         if isinstance(event, SnapshotBegin):
             self._assembly.begin(event)
@@ -72,35 +87,40 @@ class Inbox:
             self._assembly.chunk(event)
             return
         if isinstance(event, SnapshotEnd):
-            event, seq = self._assembly.end(event)
+            whole, seq = self._assembly.end(event)
+            said = EventFrame(whole, seq=seq)
+        if isinstance(said.event, Lagged):
+            self._last = None
+        elif said.seq is not None:
+            self._last = said.seq
         if self.overrun:
-            self._miss(event, seq)
+            self._miss(said)
             return
         if len(self._queue) >= self._limit:
-            self._overflow(event, seq)
+            self._overflow(said)
             return
-        self._queue.append((event, seq))
+        self._queue.append(said)
 
-    def take(self) -> tuple[Event, int | None] | None:
+    def take(self) -> EventFrame | None:
         """The next event and its number, if there is one."""
         return self._queue.popleft() if self._queue else None
 
-    def _overflow(self, event: Event, seq: int | None) -> None:
+    def _overflow(self, said: EventFrame) -> None:
         self.overrun = True
         queue, self._queue = self._queue, deque()
-        self._unread = bool(queue) and isinstance(queue[0][0], Snapshot)
-        for item in (*queue, (event, seq)):
-            self._miss(*item)
+        self._unread = bool(queue) and isinstance(queue[0].event, Snapshot)
+        for item in (*queue, said):
+            self._miss(item)
 
-    def _miss(self, event: Event, seq: int | None) -> None:
+    def _miss(self, said: EventFrame) -> None:
         """Drop what has a number, and keep what has none, as far as there is room."""
-        if isinstance(event, Lagged):
-            self._missing(event.first, event.last)
-        elif seq is None:
+        if isinstance(said.event, Lagged):
+            self._missing(said.event.first, said.event.last)
+        elif said.seq is None:
             if len(self._queue) < self._limit:
-                self._queue.append((event, seq))
-        elif not isinstance(event, Snapshot):
-            self._missing(seq, seq)
+                self._queue.append(said)
+        elif not isinstance(said.event, Snapshot):
+            self._missing(said.seq if said.first is None else said.first, said.seq)
 
     def _missing(self, first: int, last: int) -> None:
         self.missing = (first, last) if self.missing is None else (self.missing[0], max(self.missing[1], last))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -13,33 +12,40 @@ from podkit.errors import LocalProtocolError, PodUnreachableError, ProtocolError
 from podkit.protocol import encode_method, read_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from podkit.protocol import Event, EventFrame, Method
 
 _log = logging.getLogger("podkit.client")
 
 _LAST_WORDS = 5.0  # seconds in which a pod that reads no more is still listened to
+_CLOSING = 1.0  # seconds that closing may take
 
 
 class Link:
-    """One channel to a pod. `read` and `write` are its two tasks; `heard` is called with every event that is no reply.
+    """One channel to a pod. `run` reads and writes; `heard` is called with every event that is no reply, and `told` once
+    when the connection ends. `ids` gives the names of methods, and never one twice.
 
     Only the writing task touches the channel's sending side, so a caller that gives up leaves no half line behind. `ended` is None
     while the connection stands, then why it does not.
     """
 
     def __init__(
-        self, channel: trio.abc.Channel[bytes], address: str, heard: Callable[[EventFrame], None], *, prefix: str = ""
+        self,
+        channel: trio.abc.Channel[bytes],
+        address: str,
+        *,
+        ids: Iterator[str],
+        heard: Callable[[EventFrame], None],
+        told: Callable[[], None],
     ) -> None:
         self.ended: str | None = None
-        self._channel, self._address, self._heard = channel, address, heard
-        self._prefix, self._ids = prefix, count(1)
+        self._channel, self._address, self._heard, self._ids = channel, address, heard, ids
         self._waiting: dict[str, Callable[[Event | None], None]] = {}
         self._out: deque[tuple[str, bytes]] = deque()
         self._writer = trio.lowlevel.ParkingLot()
         self._reading = trio.CancelScope()
-        self._closing: list[Callable[[], None]] = []
+        self._told = told
 
     def __repr__(self) -> str:
         return f"<Link to {self._address}, {self.ended or 'open'}, {len(self._waiting)} waiting>"
@@ -52,7 +58,7 @@ class Link:
         """
         if self.ended is not None:
             raise PodUnreachableError(self._address, self.ended)
-        name = id if id is not None else f"{self._prefix}{next(self._ids)}"
+        name = id if id is not None else next(self._ids)
         if name in self._waiting:
             raise LocalProtocolError(f"a method with the id {name} is under way on this connection")
         frame = encode_method(method, id=name, run=run)
@@ -78,7 +84,8 @@ class Link:
             self.forget(name, then)
         reply = replies[0]
         if reply is None:
-            raise PodUnreachableError(self._address, self.ended or "the connection ended")
+            sent = all(waiting != name for waiting, _frame in self._out)
+            raise PodUnreachableError(self._address, self.ended or "the connection ended", may_have_run=sent)
         return reply
 
     def forget(self, name: str, then: Callable[[Event | None], None]) -> None:
@@ -86,10 +93,6 @@ class Link:
         if self._waiting.get(name) is then:
             del self._waiting[name]
             self._out = deque(item for item in self._out if item[0] != name)
-
-    def on_end(self, then: Callable[[], None]) -> None:
-        """Call `then` when the connection ends."""
-        self._closing.append(then)
 
     def end(self, reason: str) -> None:
         """The connection is over; everybody who waits is told. Only the first reason counts."""
@@ -99,12 +102,28 @@ class Link:
         waiting, self._waiting = self._waiting, {}
         for then in waiting.values():
             then(None)
-        for told in self._closing:
-            told()
+        self._told()
         self._writer.unpark_all()
         self._reading.cancel()
 
-    async def read(self) -> None:
+    async def run(self) -> None:
+        """Read and write until the connection ends, and close it."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                await self._read()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.end("this client was closed")
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        self.end("this client was closed")
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING):
+            await self._channel.aclose()
+
+    async def _read(self) -> None:
         """Hand out what comes in until the connection ends."""
         receive_many: Callable[[], Any] | None = getattr(self._channel, "receive_many", None)
         reason = "the pod reads no more"
@@ -127,7 +146,7 @@ class Link:
         finally:
             self.end(reason)
 
-    async def write(self) -> None:
+    async def _write(self) -> None:
         """Send what is queued until the connection ends."""
         try:
             while self.ended is None:

@@ -13,6 +13,7 @@ from podkit.errors import LocalProtocolError
 from podkit.protocol import Error, ErrorCode, Lagged, Shutdown, encode_event
 
 from ._hub import Lens, Record, project
+from ._plan_merge import merge, same_block
 from ._plan_snapshot import plan_snapshot
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ _Item: TypeAlias = "_Reply | _Piece | _Whole | Record"
 class Outbox:
     """The queue between a pod and one peer. Everybody puts things in without waiting; one writer takes them out.
 
-    Only events are ever dropped. When they are more than the limits allow, an admitted peer gets `lagged` and a fresh snapshot
-    once the writer gets there, and a plain one is cut off (`cut` is called). `fresh` takes a snapshot and its number.
+    Only events are ever dropped. When they are more than the limits allow, deltas of one block that stand side by side become
+    one. When that does not make enough room, an admitted peer gets `lagged` and a fresh snapshot once the writer gets
+    there, and a plain one is cut off (`cut` is called). `fresh` takes a snapshot and its number.
     Replies are bounded by not reading on while `crowded`.
     """
 
@@ -121,13 +123,12 @@ class Outbox:
         frame = record.frame(self.lens)
         if frame is None:
             return
-        if (
-            self._events
-            and not last
-            and (self._events >= self._limits.outbox_events or self._event_bytes + len(frame) > self._limits.outbox_bytes)
-        ):
-            self._overflow()
-            return
+        if not last and self._full(len(frame)):
+            self._merge()
+            # Only when much room was made: else every event from here on would cost a look at the whole queue.
+            if self._full(len(frame)) or self._full(self._limits.outbox_bytes // 2, (self._limits.outbox_events - 1) // 2):
+                self._overflow()
+                return
         self._items.append(record)
         self._events += 1
         self._event_bytes += len(frame)
@@ -205,6 +206,34 @@ class Outbox:
             self._parked = False
             self._writer.unpark_all()
 
+    def _full(self, size: int, events: int = 0) -> bool:
+        """Whether one event more, of `size` bytes, is too much while room for `events` is to be left beside it."""
+        limits = self._limits
+        return bool(self._events) and (
+            self._events + events >= limits.outbox_events or self._event_bytes + size > limits.outbox_bytes
+        )
+
+    def _merge(self) -> None:
+        """Make one of deltas of one block that stand side by side. Replies and everything committed keep their place."""
+        items: deque[_Item] = deque()
+        group: list[Record] = []
+        for item in (*self._items, None):
+            if isinstance(item, Record) and item.sayable:
+                if not group or same_block(group[-1].event, item.event):
+                    group.append(item)
+                    continue
+                items.append(_merged(group))
+                group = [item]
+                continue
+            if group:
+                items.append(_merged(group))
+                group = []
+            if item is not None:
+                items.append(item)
+        self._items = items
+        sizes = [len(item.frame(self.lens) or b"") for item in items if isinstance(item, Record)]
+        self._events, self._event_bytes = len(sizes), sum(sizes)
+
     def _overflow(self) -> None:
         if self.lens != "full":
             _log.info("a plain connection fell behind and is cut off")
@@ -212,7 +241,8 @@ class Outbox:
             self._cut()
             return
         unread = any(isinstance(item, _Whole) for item in self._items)
-        first = next(item.seq for item in self._items if isinstance(item, Record))
+        oldest = next(item for item in self._items if isinstance(item, Record))
+        first = oldest.seq if oldest.first is None else oldest.first
         # A snapshot that was not sent yet is replaced by a newer one, and then nothing is missing.
         self._missing = None if unread else first
         self._forget_stream((_Reply, _Piece))
@@ -253,3 +283,10 @@ class Outbox:
             return plan_snapshot(item.snapshot, item.seq)
         said = project(item.snapshot, self.lens)
         return [] if said is None else [encode_event(said, seq=item.seq)]
+
+
+def _merged(group: list[Record]) -> Record:
+    if len(group) == 1:
+        return group[0]
+    first = group[0].first
+    return Record(group[-1].seq, merge([record.event for record in group]), group[0].seq if first is None else first)

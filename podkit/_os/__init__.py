@@ -21,6 +21,7 @@ from podkit._os._files import open_read as open_read
 from podkit._os._files import remove as remove
 from podkit._os._files import rename as rename
 from podkit._os._files import stat_path as stat_path
+from podkit._os._ids import chance as chance
 from podkit._os._ids import new_incarnation as new_incarnation
 from podkit._os._ids import new_secret as new_secret
 from podkit._os._ids import new_tree as new_tree

@@ -23,6 +23,11 @@ def new_tree(name: str) -> str:
     return f"{check_name(name)}-{secrets.token_hex(3)}"
 
 
+def chance() -> float:
+    """A random number from 0 to 1: for pauses that should not be everybody's, never for secrets."""
+    return int(secrets.token_hex(4), 16) / 2**32
+
+
 def now() -> float:
     """Seconds since 1970 by the wall clock: for records that people read, never for deadlines."""
     return time.time()

@@ -11,8 +11,8 @@ from ._memory_registry import MemoryRegistry as MemoryRegistry
 from ._memory_sessions import MemorySessionStore as MemorySessionStore
 from ._session_look import SessionInfo as SessionInfo
 from ._session_look import VerifiedSession as VerifiedSession
-from ._anchor import PLACES as PLACES
-from ._anchor import SIZE as SIZE
+from ._anchor_places import PLACES as PLACES
+from ._anchor_places import SIZE as SIZE
 from ._anchor import decode_anchors as decode_anchors
 from ._journal import Journal as Journal
 from ._journal_record import DamagedError as DamagedError

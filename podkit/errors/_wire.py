@@ -59,9 +59,17 @@ class UnknownSchemeError(TransportError):
 
 @error
 class PodUnreachableError(TransportError):
-    """Nobody answers at the address. That says nothing about whether the pod lives."""
+    """Nobody answers at the address. That says nothing about whether the pod lives.
+
+    `may_have_run`: a method was on its way when the connection was lost, and may have been carried out.
+    """
 
     reason: str = "nobody answers there"
+    may_have_run: bool = False
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        return f"{said}; the method that was under way may have run" if self.may_have_run else said
 
 
 @error

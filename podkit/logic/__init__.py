@@ -41,6 +41,7 @@ from ._fold import changes as changes
 from ._fold import fold as fold
 from ._fold import fold_all as fold_all
 from ._fold import snapshot as snapshot
+from ._in_flight import InFlight as InFlight
 from ._lifecycle import step as step
 from ._lifecycle_effects import Abandon as Abandon
 from ._lifecycle_effects import Answer as Answer

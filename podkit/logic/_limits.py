@@ -49,6 +49,12 @@ class Limits:
     """Events waiting for one subscriber."""
     outbox_bytes: int = _whole(8 * 2**20)
     """Bytes waiting for one subscriber."""
+    resume_events: int = _whole(4096)
+    """Events kept for who comes back after a lost connection."""
+    resume_bytes: int = _whole(2**20)
+    """Bytes kept for who comes back."""
+    in_flight: int = _whole(2**20)
+    """Characters of what a run has streamed and not committed, kept for who attaches then; of more the oldest are left out."""
     receipts: int = _whole(1024)
     """Answers remembered, so that a repeated method is answered and not repeated."""
     alerts: int = _whole(512)

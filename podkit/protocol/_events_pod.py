@@ -32,7 +32,13 @@ class Greeting:
 
 @attrs.frozen
 class Snapshot:
-    """Everything up to here: the log's entries as JSON values, who the pod is, and what is under way (`in_flight`)."""
+    """Everything up to here: the log's entries as JSON values, who the pod is, and what is under way.
+
+    `in_flight` is what the current run has streamed and not committed: None for nothing, else `{"blocks": [...]}` in the order in
+    which the blocks began. A block is `{"kind": "text" | "thinking", "text": ...}` or `{"kind": "tool_call", "id": ...,
+    "name": ..., "arguments": ...}`, with the number of its `run`, and with `missing` when so many characters of its beginning are
+    left out. The deltas that follow the snapshot continue these blocks.
+    """
 
     event: ClassVar[str] = "snapshot"
     entries: tuple[Json, ...] = attrs.field(converter=as_tuple)

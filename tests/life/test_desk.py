@@ -151,6 +151,7 @@ async def test_a_birth_that_is_not_quite_right_opens_nothing(change):
                     pass
 
 
+@pytest.mark.proves("I20")
 async def test_what_a_child_notifies_is_marked_with_its_name():
     seen = []
 
@@ -249,6 +250,7 @@ async def test_a_worker_may_pause_itself_and_an_abandoned_pause_is_on_record():
             assert pod.log.data[-1]["kind"] == "paused_turn_abandoned"
 
 
+@pytest.mark.proves("F12")
 async def test_a_worker_that_fails_in_a_nursery_of_its_own_fails_its_run_with_the_cause():
     class Grouped(podkit.abc.Worker):
         async def work(self, run, emit):

@@ -1,6 +1,7 @@
 """The same scenario over memory, Unix sockets and TCP: what clients see is the same, event by event."""
 
 import os
+import re
 import shutil
 import tempfile
 
@@ -8,7 +9,7 @@ import pytest
 import trio
 
 import podkit
-from podkit.protocol import RunEnd, RunResult, Shutdown, TextDone, TurnStart
+from podkit.protocol import RunEnd, RunResult, Shutdown, TextDelta, TextDone, TurnStart, encode_event
 from podkit_transports import TcpTransport, UnixTransport
 
 
@@ -16,7 +17,12 @@ class Talker(podkit.abc.Worker):
     async def work(self, run, emit):
         emit(TurnStart(turn=1))
         for word in run.text.split():
+            emit(TextDelta(text=word))
             emit(TextDone(text=word))
+        if run.text.startswith("fail"):
+            raise podkit.ToolError("broken")
+        if run.text.startswith("stay"):
+            await trio.sleep_forever()
 
 
 @pytest.fixture(params=["memory", "unix", "tcp"])
@@ -31,9 +37,10 @@ def way(request):
     shutil.rmtree(root)
 
 
-def told(event):
-    """What an event says, without the incarnations, which are never the same."""
-    return type(event), getattr(event, "text", None), getattr(event, "run", None), getattr(event, "result", None)
+def told(event, seq):
+    """An event as it is on the wire, without what is never the same twice: incarnations and the time of day."""
+    frame = encode_event(event, seq=seq).decode()
+    return re.sub(r'"(ts|timestamp_ms)":\d+', r'"\1":0', re.sub(r"\b[0-9a-f]{16}\b", "incarnation", frame))
 
 
 async def scenario(transport, root):
@@ -45,7 +52,7 @@ async def scenario(transport, root):
             async for event in client:
                 if not seen:
                     task_status.started()
-                seen.append(event)
+                seen.append((event, client.seq))
 
     async with trio.open_nursery() as nursery:
         options = {"transport": transport, "registry": registry, "run_dir": os.path.join(root, "t"), "cwd": "/"}
@@ -53,23 +60,35 @@ async def scenario(transport, root):
             await nursery.start(follow, pod.address)
             child = await pod.spawn("kid", scope=podkit.Scope.write("/w/a"), launcher=podkit.TaskLauncher(Talker))
             assert (await child.ask("from below")).text == "from\n\nbelow"
-            while not any(isinstance(event, RunEnd) for event in seen):  # the child's report woke the parent
+            while not any(isinstance(event, RunEnd) for event, _seq in seen):  # the child's report woke the parent
                 await trio.lowlevel.checkpoint()
             async with podkit.connect(pod.address, transport=transport) as client:
                 run = await client.run("hello there")
                 assert (await client.wait(run)).result is RunResult.FINISHED
+                run = await client.run("fail now")
+                assert (await client.wait(run)).result is RunResult.FAILED
+                run = await client.run("stay here")
+                await client.pause(run=run)
+                run = await client.resume()
+                await client.cancel(run=run)
+                assert (await client.wait(run)).result is RunResult.CANCELLED
+                with pytest.raises(podkit.MethodRejectedError):
+                    await client.resume()
             assert (await child.stop()).how == "asked"
     return seen
 
 
+@pytest.mark.proves("I40")
 async def test_every_transport_shows_the_same_events(way):
     transport, root = way
     with trio.fail_after(20):
         seen = await scenario(transport, root)
         plain = await scenario(podkit.MemoryTransport(), root)
-    assert [told(event) for event in seen[1:]] == [told(event) for event in plain[1:]]
-    assert any(isinstance(event, RunEnd) for event in seen)
-    assert isinstance(seen[-1], Shutdown)
+    assert [told(event, seq) for event, seq in seen] == [told(event, seq) for event, seq in plain]
+    assert [seq for _event, seq in seen] == list(range(seen[0][1], seen[0][1] + len(seen)))
+    results = [event.result for event, _seq in seen if isinstance(event, RunEnd)]
+    assert {RunResult.FINISHED, RunResult.FAILED, RunResult.PAUSED, RunResult.CANCELLED} == set(results)
+    assert isinstance(seen[-1][0], Shutdown)
 
 
 async def test_a_stranger_without_the_key_is_not_let_in(way):

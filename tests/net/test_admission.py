@@ -39,6 +39,7 @@ async def test_a_hello_with_the_right_key_is_welcomed(serve):
 
 
 @pytest.mark.parametrize("shown", [None, "", "k", "K" * 64, "k" * 63 + "ö"])
+@pytest.mark.proves("I18")
 async def test_a_wrong_key_is_forbidden_and_the_connection_is_closed(serve, shown):
     with trio.fail_after(5):
         async with serve(key=KEY) as pod, pod.peer() as peer:
@@ -65,6 +66,7 @@ async def test_without_a_common_version_the_connection_is_closed(serve):
         b"[" * 500,
     ],
 )
+@pytest.mark.proves("I16", "I18")
 async def test_anything_but_a_good_hello_closes_without_a_word(serve, first):
     with trio.fail_after(5):
         async with serve() as pod, pod.peer() as peer:
@@ -75,6 +77,7 @@ async def test_anything_but_a_good_hello_closes_without_a_word(serve, first):
                 assert isinstance(await other.hello(), Welcome)
 
 
+@pytest.mark.proves("I35")
 async def test_who_says_nothing_is_closed_after_the_time_for_a_hello(serve, autojump_clock):
     async with serve(hello_seconds=5.0) as pod, pod.peer() as peer:
         began = trio.current_time()
@@ -113,6 +116,7 @@ async def test_a_birth_secret_makes_a_child(serve, child):
         PodEventMethod(PodScopeSubDelegated("other", "kid", "/s", ())),
     ],
 )
+@pytest.mark.proves("I19")
 async def test_a_child_may_only_report_about_itself_and_notify(serve, child, method, error_code):
     with trio.fail_after(5):
         async with serve() as pod, pod.peer() as peer:
@@ -123,6 +127,7 @@ async def test_a_child_may_only_report_about_itself_and_notify(serve, child, met
 
 
 @pytest.mark.parametrize("wrong", [0, 1, 2])
+@pytest.mark.proves("I19")
 async def test_a_wrong_birth_is_forbidden_even_with_the_key(serve, child, wrong):
     credential = [part if index != wrong else part + "x" for index, part in enumerate(child)]
     with trio.fail_after(5):
@@ -131,6 +136,7 @@ async def test_a_wrong_birth_is_forbidden_even_with_the_key(serve, child, wrong)
             assert await peer.ended() == []
 
 
+@pytest.mark.proves("I19", "H22")
 async def test_pod_events_from_anybody_but_a_child_are_forbidden(serve, error_code):
     with trio.fail_after(5):
         async with serve() as pod, pod.peer() as peer:
@@ -175,6 +181,7 @@ async def test_a_later_hello_cannot_change_who_speaks(serve, child):
             assert await peer.ended() == []
 
 
+@pytest.mark.proves("I35")
 async def test_one_connection_too_many_is_told_so_and_closed(serve, error_code):
     with trio.fail_after(5):
         async with serve(connections=2) as pod, pod.peer() as one, pod.peer() as two:
@@ -250,6 +257,7 @@ async def test_generation_a_gets_no_prelude_and_only_its_own_kinds(serve):
             assert (await peer.hear()).event.event == "notification"
 
 
+@pytest.mark.proves("F3")
 async def test_an_alert_backlog_of_512_comes_before_the_snapshot(serve):
     with trio.fail_after(10):
         async with serve(plain="watch") as pod:

@@ -32,7 +32,7 @@ from podkit.protocol import (
     SnapshotChunk,
     SnapshotEnd,
     Status,
-    TextDelta,
+    TextDone,
     UnknownEvent,
     Welcome,
     encode_event,
@@ -53,12 +53,12 @@ async def _until_empty(pod):
 async def test_iterating_yields_a_snapshot_and_then_every_event_once(serve):
     with trio.fail_after(5):
         async with serve() as pod:
-            pod.desk.hub.publish(TextDelta("before"))
+            pod.desk.hub.publish(TextDone("before"))
             async with pod.client() as client:
-                pod.desk.hub.publish(TextDelta("a"))
+                pod.desk.hub.publish(TextDone("a"))
                 pod.desk.hub.publish(Shutdown())
                 seen = [(event, client.seq) async for event in client]
-            assert [type(event) for event, _ in seen] == [Snapshot, TextDelta, Shutdown]
+            assert [type(event) for event, _ in seen] == [Snapshot, TextDone, Shutdown]
             assert [seq for _, seq in seen] == [1, 2, 3]
             assert (client.name, client.incarnation, client.confinement) == ("root", "inc-1", "advisory")
 
@@ -126,6 +126,7 @@ async def test_a_hello_is_not_for_sending(serve, make_hello):
                 await client.send(make_hello())
 
 
+@pytest.mark.proves("I13", "H11")
 async def test_replies_find_who_asked_in_any_order(serve):
 
     with trio.fail_after(5):
@@ -192,31 +193,33 @@ async def test_a_child_speaks_with_its_birth(serve, child):
             assert pod.desk.asks[0].origin.role is Role.CHILD
 
 
+@pytest.mark.proves("F3")
 async def test_the_prelude_of_a_plain_pod_is_skipped(serve):
     with trio.fail_after(5):
         async with serve(plain="watch") as pod:
             for number in range(512):
                 pod.desk.hub.publish(Alert(AlertLevel.WARN, AlertSource.POD, str(number), number))
             async with pod.client() as client:
-                pod.desk.hub.publish(TextDelta("x"))
+                pod.desk.hub.publish(TextDone("x"))
                 assert isinstance(await client.receive(), Snapshot)
-                assert await client.receive() == TextDelta("x")
+                assert await client.receive() == TextDone("x")
 
 
+@pytest.mark.proves("F19", "I15")
 async def test_who_iterates_too_slowly_is_told_and_gets_a_snapshot_and_nothing_waits(serve):
     with trio.fail_after(10):
         async with serve() as pod, pod.client(buffer=10) as client:
             assert isinstance(await client.receive(), Snapshot)
             for number in range(100):
                 pod.desk.entries.append({"n": number})
-                pod.desk.hub.publish(TextDelta(str(number)))
+                pod.desk.hub.publish(TextDone(str(number)))
             assert await client.send(Cancel()) == Accepted()
             assert await client.receive() == Lagged(1, 100)
             snapshot = await client.receive()
             assert isinstance(snapshot, Snapshot)
             assert (len(snapshot.entries), client.seq) == (100, 100)
-            pod.desk.hub.publish(TextDelta("next"))
-            assert await client.receive() == TextDelta("next")
+            pod.desk.hub.publish(TextDone("next"))
+            assert await client.receive() == TextDone("next")
             assert client.seq == 101
 
 
@@ -224,7 +227,7 @@ async def test_a_snapshot_that_was_not_read_is_replaced_without_a_word(serve):
     with trio.fail_after(10):
         async with serve() as pod, pod.client(buffer=10) as client:
             for number in range(100):
-                pod.desk.hub.publish(TextDelta(str(number)))
+                pod.desk.hub.publish(TextDone(str(number)))
             await client.send(Cancel())
             assert isinstance(await client.receive(), Snapshot)
             assert client.seq == 100
@@ -235,7 +238,7 @@ async def test_the_end_is_seen_also_by_who_fell_behind(serve):
         async with serve() as pod, pod.client(buffer=10) as client:
             await client.receive()
             for number in range(100):
-                pod.desk.hub.publish(TextDelta(str(number)))
+                pod.desk.hub.publish(TextDone(str(number)))
             pod.desk.hub.publish(Shutdown())
             await client.send(Cancel())
             async with trio.open_nursery() as nursery:
@@ -243,6 +246,7 @@ async def test_the_end_is_seen_also_by_who_fell_behind(serve):
             assert [event async for event in client] == [Lagged(1, 100), Shutdown()]
 
 
+@pytest.mark.proves("F19", "I15")
 async def test_both_sides_falling_behind_still_adds_up(serve):
     with trio.fail_after(20):
         async with serve(outbox_events=50) as pod, pod.client(buffer=20) as client:
@@ -252,7 +256,7 @@ async def test_both_sides_falling_behind_still_adds_up(serve):
             async def publish():
                 for number in range(total):
                     pod.desk.entries.append({"n": number})
-                    pod.desk.hub.publish(TextDelta(str(number)))
+                    pod.desk.hub.publish(TextDone(str(number)))
                     if number % 37 == 0:
                         await trio.lowlevel.checkpoint()
                 pod.desk.hub.publish(Shutdown())
@@ -278,7 +282,7 @@ async def test_a_large_snapshot_is_put_together(serve):
         async with serve() as pod:
             pod.desk.entries = [{"n": number, "text": "x" * 100_000} for number in range(40)]
             pod.desk.state = Status.PAUSED
-            pod.desk.hub.publish(TextDelta("x"))
+            pod.desk.hub.publish(TextDone("x"))
             async with pod.client() as client:
                 snapshot = await client.receive()
                 assert snapshot == pod.desk.snapshot()
@@ -317,6 +321,7 @@ async def _against(script, body, **options):
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.proves("F3")
 async def test_an_unknown_event_is_yielded_and_not_fatal():
     async def script(channel):
         await channel.receive()
@@ -389,13 +394,14 @@ async def test_open_requests_fail_when_the_connection_ends():
     await _against(script, body)
 
 
+@pytest.mark.proves("F3", "H11")
 async def test_unrelated_events_between_request_and_reply_are_skipped():
     async def script(channel):
         await channel.receive()
         await channel.send(encode_event(WELCOME, re="1"))
         asked = read_method(await channel.receive())
         for number in range(100):
-            await channel.send(encode_event(TextDelta("noise"), seq=number + 1))
+            await channel.send(encode_event(TextDone("noise"), seq=number + 1))
         await channel.send(encode_event(Accepted(run=8), re="somebody else's"))
         await channel.send(encode_event(Accepted(run=7), re=asked.id))
         await channel.send(encode_event(Accepted(run=9), re=asked.id))
@@ -546,6 +552,7 @@ async def test_closing_wakes_who_waits(serve):
             assert "closed" in repr(client)
 
 
+@pytest.mark.proves("F7", "I34")
 async def test_many_clients_leave_no_task_and_no_descriptor(serve):
     def tasks():
         return trio.lowlevel.current_statistics().tasks_living
@@ -564,6 +571,7 @@ async def test_many_clients_leave_no_task_and_no_descriptor(serve):
             assert "0 subscribers" in repr(pod.desk.hub)
 
 
+@pytest.mark.proves("I36")
 async def test_a_repr_shows_no_key(serve):
     with trio.fail_after(5):
         async with serve(Keyed(), key="right") as pod, pod.client() as client:
@@ -575,7 +583,7 @@ async def test_a_pod_that_refuses_to_let_us_subscribe_again_ends_the_connection(
         await channel.receive()
         await channel.send(encode_event(WELCOME, re="1"))
         for number in range(20):
-            await channel.send(encode_event(TextDelta("x"), seq=number + 1))
+            await channel.send(encode_event(TextDone("x"), seq=number + 1))
         again = read_method(await channel.receive())
         await channel.send(encode_event(Error(ErrorCode.STOPPING, "too late"), re=again.id))
         await trio.sleep_forever()
@@ -589,12 +597,13 @@ async def test_a_pod_that_refuses_to_let_us_subscribe_again_ends_the_connection(
     await _against(script, body, buffer=5)
 
 
+@pytest.mark.proves("H3")
 async def test_a_successor_of_the_pod_is_not_mistaken_for_it_when_subscribing_again():
     async def script(channel):
         await channel.receive()
         await channel.send(encode_event(WELCOME, re="1"))
         for number in range(20):
-            await channel.send(encode_event(TextDelta("x"), seq=number + 1))
+            await channel.send(encode_event(TextDone("x"), seq=number + 1))
         again = read_method(await channel.receive())
         other = Welcome(1, "fake", "another", 0, Status.IDLE, Role.CLIENT, "none", False, ())
         await channel.send(encode_event(other, re=again.id))
@@ -684,9 +693,9 @@ async def test_the_end_waits_for_the_snapshot_that_was_asked_for():
         await channel.receive()
         await channel.send(encode_event(WELCOME, re="1"))
         for number in range(20):
-            await channel.send(encode_event(TextDelta("x"), seq=number + 1))
+            await channel.send(encode_event(TextDone("x"), seq=number + 1))
         again = read_method(await channel.receive())
-        await channel.send(encode_event(TextDelta("x"), seq=21))
+        await channel.send(encode_event(TextDone("x"), seq=21))
         await channel.send(encode_event(Shutdown(), seq=22))
         await trio.testing.wait_all_tasks_blocked()
         await channel.send(encode_event(WELCOME, re=again.id))
@@ -707,9 +716,9 @@ async def test_what_was_skipped_is_told_when_the_pod_leaves_before_the_snapshot(
         await channel.receive()
         await channel.send(encode_event(WELCOME, re="1"))
         for number in range(20):
-            await channel.send(encode_event(TextDelta("x"), seq=number + 1))
+            await channel.send(encode_event(TextDone("x"), seq=number + 1))
         await channel.receive()
-        await channel.send(encode_event(TextDelta("x"), seq=21))
+        await channel.send(encode_event(TextDone("x"), seq=21))
         await channel.send(encode_event(Shutdown(), seq=22))
 
     async def body(client):

@@ -55,6 +55,7 @@ async def test_a_waiting_view_is_woken_by_an_event(make_desk, autojump_clock):
     assert seen == [TextDelta("x")]
 
 
+@pytest.mark.proves("F19", "I15")
 async def test_a_view_that_falls_behind_gets_lagged_and_a_fresh_snapshot(make_desk):
     desk = make_desk(outbox_events=4)
     async with desk.hub.open_view(desk) as view:

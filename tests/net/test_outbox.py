@@ -17,7 +17,7 @@ from podkit.protocol import (
     RunResult,
     Shutdown,
     Snapshot,
-    TextDelta,
+    TextDone,
     read_event,
 )
 
@@ -46,15 +46,16 @@ STEPS = st.lists(st.sampled_from(["event", "event", "event", "long event", "repl
 
 @settings(deadline=None, max_examples=300)
 @given(STEPS, st.integers(1, 6), st.integers(200, 2000))
+@pytest.mark.proves("I15", "I22")
 def test_snapshot_and_events_add_up_to_the_log_whatever_happens(steps, events, size):
     pod = Pod(outbox_events=events, outbox_bytes=size)
     pod.outbox.show_snapshot()
     out, replies = [], 0
     for step in steps:
         if step == "event":
-            pod.hub.publish(TextDelta("x"))
+            pod.hub.publish(TextDone("x"))
         elif step == "long event":
-            pod.hub.publish(TextDelta("x" * 700))
+            pod.hub.publish(TextDone("x" * 700))
         elif step == "reply":
             replies += 1
             pod.outbox.reply(Accepted(run=pod.hub.seq), str(replies))
@@ -88,7 +89,7 @@ def test_snapshot_and_events_add_up_to_the_log_whatever_happens(steps, events, s
             case Lagged(first=first, last=last):
                 assert first == at + 1
                 missing = last
-            case TextDelta():
+            case TextDone():
                 assert at is not None
                 assert frame.seq == at + 1
                 at = frame.seq
@@ -100,16 +101,16 @@ def test_a_reply_stands_before_the_snapshot_that_shows_what_came_of_it():
     pod.outbox.show_snapshot()
     pod.written()
     for _ in range(3):
-        pod.hub.publish(TextDelta("x"))
+        pod.hub.publish(TextDone("x"))
     pod.outbox.reply(Accepted(run=1), "1")
-    pod.hub.publish(TextDelta("of run 1"))
+    pod.hub.publish(TextDone("of run 1"))
     assert [type(frame.event) for frame in pod.written()] == [Accepted, Lagged, Snapshot]
 
 
 def test_a_plain_peer_that_falls_behind_is_cut_once_and_hears_no_more():
     pod = Pod("B", outbox_events=2)
     for _ in range(9):
-        pod.hub.publish(TextDelta("x"))
+        pod.hub.publish(TextDone("x"))
     pod.outbox.reply(Error(ErrorCode.INTERNAL, "x"), None)
     assert pod.cuts == 1
     assert pod.outbox.dead
@@ -131,7 +132,7 @@ def test_a_lens_shows_only_its_own_words():
 def test_one_record_is_encoded_once_for_everybody():
     first, second = Pod(), Pod()
     first.hub.subscribe(second.outbox)
-    first.hub.publish(TextDelta("x"))
+    first.hub.publish(TextDone("x"))
     assert first.outbox.take()[0] is second.outbox.take()[0]
 
 
@@ -144,7 +145,7 @@ async def test_the_writer_is_woken_by_each_kind_of_work():
                 await trio.testing.wait_all_tasks_blocked()
                 match work:
                     case "publish":
-                        pod.hub.publish(TextDelta("x"))
+                        pod.hub.publish(TextDone("x"))
                     case "reply":
                         pod.outbox.reply(Accepted(), "1")
                     case "show":
@@ -175,7 +176,7 @@ async def test_a_crowded_outbox_has_room_again_when_replies_were_written_or_neve
 
 def test_finishing_writes_out_what_is_queued_first():
     pod = Pod()
-    pod.hub.publish(TextDelta("x"))
+    pod.hub.publish(TextDone("x"))
     pod.outbox.finish()
     assert not pod.outbox.done
     assert "closing" in repr(pod.outbox)
@@ -188,7 +189,7 @@ def test_the_end_is_missed_by_nobody_however_far_behind():
     pod.outbox.show_snapshot()
     pod.written()
     for _ in range(9):
-        pod.hub.publish(TextDelta("x"))
+        pod.hub.publish(TextDone("x"))
     pod.hub.publish(Shutdown())
     assert [(type(frame.event), frame.seq) for frame in pod.written()] == [(Lagged, None), (Snapshot, 9), (Shutdown, 10)]
     pod.hub.unsubscribe(pod.outbox)
@@ -202,8 +203,8 @@ def test_the_end_is_missed_by_nobody_however_far_behind():
 def test_the_end_itself_never_makes_a_peer_fall_behind():
     for lens in ("full", "B"):
         pod = Pod(lens, outbox_events=2)
-        pod.hub.publish(TextDelta("x"))
-        pod.hub.publish(TextDelta("x"))
+        pod.hub.publish(TextDone("x"))
+        pod.hub.publish(TextDone("x"))
         pod.hub.publish(Shutdown())
         assert [frame.seq for frame in pod.written()] == [1, 2, 3]
         assert pod.cuts == 0

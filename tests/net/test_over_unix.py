@@ -1,7 +1,9 @@
 """The same server behind real sockets: what the kernel does to closing, buffering and half lines."""
 
+import contextlib
 import os
 import socket
+import time
 
 import pytest
 import trio
@@ -17,7 +19,7 @@ from podkit.protocol import (
     Shutdown,
     Snapshot,
     Subscribe,
-    TextDelta,
+    TextDone,
     encode_method,
     read_event,
 )
@@ -52,6 +54,7 @@ async def test_a_client_attaches_with_the_key_beside_the_socket(on_unix):
             assert await client.run("x") == 1
 
 
+@pytest.mark.proves("I18")
 async def test_a_socket_without_its_key_is_no_way_in(on_unix, short_dir):
     with trio.fail_after(10):
         async with on_unix() as pod:
@@ -62,6 +65,7 @@ async def test_a_socket_without_its_key_is_no_way_in(on_unix, short_dir):
 
 
 @pytest.mark.parametrize("admitted", [False, True])
+@pytest.mark.proves("F1")
 async def test_one_line_and_gone_is_still_processed(on_unix, make_hello, admitted):
     with trio.fail_after(60):
         async with on_unix(plain=None if admitted else "command") as pod:
@@ -78,6 +82,7 @@ async def test_one_line_and_gone_is_still_processed(on_unix, make_hello, admitte
             await _until(lambda: pod.server.connections == 0)
 
 
+@pytest.mark.proves("F1", "I17")
 async def test_a_last_line_without_its_end_is_processed(on_unix):
     with trio.fail_after(10):
         async with on_unix(plain="command") as pod:
@@ -97,6 +102,7 @@ async def test_who_only_shuts_down_its_writing_side_still_gets_its_replies(on_un
             assert [read_event(line).re for line in lines] == ["h", "1"]
 
 
+@pytest.mark.proves("F6", "I16")
 async def test_half_a_line_and_a_reset_are_heard_by_nobody_else(on_unix, make_hello):
     with trio.fail_after(10):
         async with on_unix() as pod, pod.client(subscribe="live") as other:
@@ -105,11 +111,12 @@ async def test_half_a_line_and_a_reset_are_heard_by_nobody_else(on_unix, make_he
                     peer.sendall(opening)
                     await _until(lambda: pod.server.connections == 2)
             await _until(lambda: pod.server.connections == 1)
-            pod.desk.hub.publish(TextDelta("the first thing"))
-            assert await other.receive() == TextDelta("the first thing")
+            pod.desk.hub.publish(TextDone("the first thing"))
+            assert await other.receive() == TextDone("the first thing")
             assert pod.desk.asks == []
 
 
+@pytest.mark.proves("F4")
 async def test_large_writes_both_ways_do_not_wait_for_each_other(on_unix):
     with trio.fail_after(60):
         async with on_unix() as pod:
@@ -120,6 +127,7 @@ async def test_large_writes_both_ways_do_not_wait_for_each_other(on_unix):
             assert len(pod.desk.asks) == 8
 
 
+@pytest.mark.proves("F4")
 async def test_a_peer_that_writes_before_it_reads_is_served(on_unix, make_hello):
     with trio.fail_after(60):
         async with on_unix() as pod:
@@ -141,18 +149,20 @@ async def test_a_peer_that_writes_before_it_reads_is_served(on_unix, make_hello)
             assert replies == {None, "h"} | {str(number) for number in range(8)}
 
 
+@pytest.mark.proves("F19", "I22")
 async def test_a_slow_reader_is_told_what_it_missed_and_slows_nobody(on_unix):
     with trio.fail_after(60):
         async with on_unix(outbox_events=200) as pod, pod.peer() as slow, pod.client(subscribe="live") as quick:
             await slow.hello(key=pod.key, subscribe="live")
             for number in range(3000):
-                pod.desk.hub.publish(TextDelta("x" * 500))
-                assert isinstance(await quick.receive(), TextDelta), number
+                pod.desk.hub.publish(TextDone("x" * 500))
+                assert isinstance(await quick.receive(), TextDone), number
             heard = await slow.hear_until(Lagged)
             assert [frame.seq for frame in heard[:-1]] == list(range(1, heard[-1].event.first))
             assert isinstance((await slow.hear()).event, Snapshot)
 
 
+@pytest.mark.proves("F7", "I34")
 async def test_many_clients_leave_no_descriptor(on_unix):
     with trio.fail_after(60):
         async with on_unix() as pod:
@@ -165,11 +175,12 @@ async def test_many_clients_leave_no_descriptor(on_unix):
             assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.proves("I15")
 async def test_draining_delivers_everything_and_closes(on_unix):
     with trio.fail_after(30):
         async with on_unix() as pod, pod.client() as client:
             for number in range(2000):
-                pod.desk.hub.publish(TextDelta(str(number)))
+                pod.desk.hub.publish(TextDone(str(number)))
             pod.desk.hub.publish(Shutdown())
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(pod.server.drain, 5.0)
@@ -178,6 +189,7 @@ async def test_draining_delivers_everything_and_closes(on_unix):
             assert isinstance(seen[-1], Shutdown)
 
 
+@pytest.mark.proves("I14")
 async def test_an_interrupted_writer_leaves_no_half_line(on_unix):
     with trio.fail_after(30):
         async with on_unix() as pod, pod.client() as client:
@@ -188,6 +200,7 @@ async def test_an_interrupted_writer_leaves_no_half_line(on_unix):
             assert all(len(method.input) == 500_000 for method in pod.desk.methods if isinstance(method, Run))
 
 
+@pytest.mark.proves("F1")
 async def test_who_reads_no_more_is_still_heard_for_a_while(on_unix):
     with trio.fail_after(10):
         async with on_unix(plain="command") as pod:
@@ -199,3 +212,32 @@ async def test_who_reads_no_more_is_still_heard_for_a_while(on_unix):
                 peer.sendall(encode_method(Notify("two")) + b"\n")
             await _until(lambda: len(pod.desk.asks) == 2)
             await _until(lambda: pod.server.connections == 0)
+
+
+@pytest.mark.proves("H19")
+async def test_a_pod_out_of_descriptors_waits_without_spinning_and_serves_when_there_are_some(on_unix, short_dir, caplog):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with trio.fail_after(30):
+        async with on_unix() as pod:
+            path = pod.address.removeprefix("unix://")
+            waiting = socket.socket(socket.AF_UNIX)
+            spare = [os.open("/dev/null", os.O_RDONLY)]
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 8, hard))
+                with contextlib.suppress(OSError):
+                    while True:
+                        spare.append(os.dup(spare[0]))
+                waiting.connect(path)
+                begin = time.process_time()
+                await _until(lambda: sum("EMFILE" in record.getMessage() for record in caplog.records) >= 3)
+                assert time.process_time() - begin < 0.5
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                for fd in spare:
+                    os.close(fd)
+            waiting.close()
+            async with pod.client() as client:
+                assert isinstance(await client.receive(), Snapshot)
+            assert pod.server.connections <= 1

@@ -21,12 +21,13 @@ from podkit.protocol import (
     Shutdown,
     Snapshot,
     StatusEvent,
-    TextDelta,
+    TextDone,
     Welcome,
     encode_method,
 )
 
 
+@pytest.mark.proves("I13")
 async def test_accepted_comes_before_every_event_of_its_run(serve):
     with trio.fail_after(5):
         async with serve() as pod, pod.peer() as peer:
@@ -37,6 +38,7 @@ async def test_accepted_comes_before_every_event_of_its_run(serve):
             assert (second.event.event, second.seq) == ("status", 1)
 
 
+@pytest.mark.proves("I13")
 async def test_a_reply_goes_to_its_own_connection_only(serve):
     with trio.fail_after(5):
         async with serve() as pod, pod.peer() as one, pod.peer() as two:
@@ -44,8 +46,8 @@ async def test_a_reply_goes_to_its_own_connection_only(serve):
             await two.hello(instance="two", subscribe="live")
             await one.say(Cancel(), "1")
             assert (await one.hear()).event == Accepted()
-            pod.desk.hub.publish(TextDelta("next"))
-            assert (await two.hear()).event == TextDelta("next")
+            pod.desk.hub.publish(TextDone("next"))
+            assert (await two.hear()).event == TextDone("next")
 
 
 async def test_two_subscribers_see_the_same_numbers(serve):
@@ -55,7 +57,7 @@ async def test_two_subscribers_see_the_same_numbers(serve):
                 await peer.hello(subscribe="snapshot")
                 await peer.hear()
             for number in range(50):
-                pod.desk.hub.publish(TextDelta(str(number)))
+                pod.desk.hub.publish(TextDone(str(number)))
             seen = [[(await peer.hear()) for _ in range(50)] for peer in (one, two)]
             assert seen[0] == seen[1]
             assert [frame.seq for frame in seen[0]] == list(range(1, 51))
@@ -84,6 +86,7 @@ async def test_a_question_is_answered_with_its_data_under_its_id(serve):
             assert (frame.re, frame.event) == ("q", answer)
 
 
+@pytest.mark.proves("F13")
 async def test_cancel_carries_the_run_it_is_meant_for(serve):
     with trio.fail_after(5):
         async with serve() as pod, pod.peer() as peer:
@@ -96,6 +99,7 @@ async def test_cancel_carries_the_run_it_is_meant_for(serve):
 # Receipts.
 
 
+@pytest.mark.proves("I13")
 async def test_the_same_id_runs_once_and_is_answered_the_same(serve):
     with trio.fail_after(5):
         async with serve() as pod:
@@ -212,6 +216,7 @@ async def test_too_many_open_methods_of_one_connection_are_refused(serve):
 # Slow readers.
 
 
+@pytest.mark.proves("I15", "F19")
 async def test_who_falls_behind_is_told_what_is_missing_and_gets_a_snapshot(serve):
     with trio.fail_after(10):
         async with serve(outbox_events=100) as pod, pod.peer() as slow:
@@ -220,10 +225,10 @@ async def test_who_falls_behind_is_told_what_is_missing_and_gets_a_snapshot(serv
             total = 2000
             for number in range(total):
                 pod.desk.entries.append({"n": number})
-                pod.desk.hub.publish(TextDelta(str(number)))
+                pod.desk.hub.publish(TextDone(str(number)))
                 if number % 50 == 0:
                     await trio.testing.wait_all_tasks_blocked()
-            pod.desk.hub.publish(TextDelta("end"))
+            pod.desk.hub.publish(TextDone("end"))
             expected, lags = 1, 0
             while expected <= total + 1:
                 frame = await slow.hear()
@@ -241,12 +246,13 @@ async def test_who_falls_behind_is_told_what_is_missing_and_gets_a_snapshot(serv
             assert lags >= 1
 
 
+@pytest.mark.proves("I22", "I35")
 async def test_the_bytes_that_wait_are_bounded_too(serve):
     with trio.fail_after(10):
         async with serve(outbox_bytes=100_000) as pod, pod.peer() as slow:
             await slow.hello(subscribe="live")
             for _ in range(40):
-                pod.desk.hub.publish(TextDelta("x" * 50_000))
+                pod.desk.hub.publish(TextDone("x" * 50_000))
                 await trio.testing.wait_all_tasks_blocked()
             heard = await slow.hear_until(Lagged)
             assert 0 < len(heard) < 20
@@ -257,17 +263,18 @@ async def test_one_event_larger_than_the_bound_still_arrives(serve):
     with trio.fail_after(10):
         async with serve(outbox_bytes=1000) as pod, pod.peer() as peer:
             await peer.hello(subscribe="live")
-            pod.desk.hub.publish(TextDelta("x" * 5000))
+            pod.desk.hub.publish(TextDone("x" * 5000))
             assert len((await peer.hear()).event.text) == 5000
 
 
+@pytest.mark.proves("I22", "H17")
 async def test_a_slow_reader_slows_nobody_else_and_not_its_own_methods(serve):
     with trio.fail_after(10):
         async with serve(outbox_events=50) as pod, pod.peer() as slow, pod.peer() as quick:
             await slow.hello(subscribe="live", instance="slow")
             await quick.hello(subscribe="live", instance="quick")
             for number in range(1000):
-                pod.desk.hub.publish(TextDelta(str(number)))
+                pod.desk.hub.publish(TextDone(str(number)))
                 assert (await quick.hear()).seq == number + 1
             await slow.say(Cancel(), "mine")
             await trio.testing.wait_all_tasks_blocked()
@@ -283,7 +290,7 @@ async def test_a_plain_connection_that_falls_behind_is_cut_off(serve):
         async with serve(plain="watch", outbox_events=50) as pod, pod.peer() as slow:
             await slow.hear_until(Snapshot)
             for number in range(1000):
-                pod.desk.hub.publish(TextDelta(str(number)))
+                pod.desk.hub.publish(TextDone(str(number)))
             heard = await slow.ended()
             assert len(heard) < 500
             assert not any(isinstance(frame.event, Lagged) for frame in heard)
@@ -291,6 +298,7 @@ async def test_a_plain_connection_that_falls_behind_is_cut_off(serve):
                 await trio.lowlevel.checkpoint()
 
 
+@pytest.mark.proves("I22")
 async def test_replies_left_unread_stop_the_reading_of_methods_and_nothing_else(serve, autojump_clock):
     with trio.fail_after(10):
         async with serve() as pod, pod.peer() as rude:
@@ -364,8 +372,8 @@ async def test_a_line_that_is_no_method_is_answered_and_changes_nothing(serve, l
             assert len(frame.event.message) < 1000
             await peer.say(Cancel(), "1")
             assert (await peer.hear()).event == Accepted()
-            pod.desk.hub.publish(TextDelta("the first thing the other hears"))
-            assert isinstance((await other.hear()).event, TextDelta)
+            pod.desk.hub.publish(TextDone("the first thing the other hears"))
+            assert isinstance((await other.hear()).event, TextDone)
 
 
 async def test_a_refused_line_is_answered_under_its_id_when_it_has_one(serve):
@@ -444,13 +452,13 @@ async def test_a_disconnect_in_every_state_leaves_the_server_serving(serve, make
             while pod.server.connections > 1:
                 await trio.lowlevel.checkpoint()
             heard = set()
-            pod.desk.hub.publish(TextDelta("end"))
+            pod.desk.hub.publish(TextDone("end"))
             while True:
                 frame = await watcher.hear()
                 heard.add(type(frame.event))
-                if frame.event == TextDelta("end"):
+                if frame.event == TextDone("end"):
                     break
-            assert heard <= {TextDelta, StatusEvent}
+            assert heard <= {TextDone, StatusEvent}
 
 
 class Treacherous:
@@ -516,11 +524,11 @@ async def test_an_event_that_cannot_be_said_leaves_no_gap(serve):
     with trio.fail_after(5):
         async with serve() as pod, pod.peer() as peer:
             await peer.hello(subscribe="live")
-            pod.desk.hub.publish(TextDelta("\ud800"))
-            pod.desk.hub.publish(TextDelta("fine"))
+            pod.desk.hub.publish(TextDone("\ud800"))
+            pod.desk.hub.publish(TextDone("fine"))
             first, second = await peer.hear(), await peer.hear()
             assert (first.event.event, first.seq) == ("alert", 1)
-            assert (second.event, second.seq) == (TextDelta("fine"), 2)
+            assert (second.event, second.seq) == (TextDone("fine"), 2)
 
 
 async def test_a_reply_that_cannot_be_said_is_an_internal_error(serve):
@@ -541,7 +549,7 @@ async def test_draining_writes_out_what_is_queued_and_closes(serve):
         async with serve() as pod, pod.peer() as peer:
             await peer.hello(subscribe="live")
             for number in range(300):
-                pod.desk.hub.publish(TextDelta(str(number)))
+                pod.desk.hub.publish(TextDone(str(number)))
             pod.desk.hub.publish(Shutdown())
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(pod.server.drain, 2.0)
@@ -556,7 +564,7 @@ async def test_draining_cuts_off_who_does_not_read(serve, autojump_clock):
     async with serve() as pod, pod.peer() as slow:
         await slow.hello(subscribe="live")
         for number in range(1000):
-            pod.desk.hub.publish(TextDelta(str(number)))
+            pod.desk.hub.publish(TextDone(str(number)))
         began = trio.current_time()
         await pod.server.drain(2.0)
         assert 1.9 < trio.current_time() - began < 3
@@ -593,7 +601,7 @@ async def test_a_cancelled_drain_still_leaves_nobody_behind(serve):
         async with serve() as pod, pod.peer() as slow:
             await slow.hello(subscribe="live")
             for number in range(1000):
-                pod.desk.hub.publish(TextDelta(str(number)))
+                pod.desk.hub.publish(TextDone(str(number)))
             with trio.CancelScope() as scope:
                 scope.cancel()
                 await pod.server.drain(60.0)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from podkit._os import new_incarnation, new_secret, new_tree, now
+from podkit._os import chance, new_incarnation, new_secret, new_tree, now
 from podkit.errors import InvalidNameError
 
 
@@ -27,3 +27,9 @@ def test_a_tree_is_named_after_a_pod_only():
 
 def test_now_is_the_wall_clock():
     assert abs(now() - time.time()) < 5
+
+
+def test_chance_is_a_number_from_zero_to_one():
+    drawn = [chance() for _ in range(200)]
+    assert all(0 <= one < 1 for one in drawn)
+    assert max(drawn) > 0.5 > min(drawn)

@@ -72,6 +72,7 @@ def test_entries_are_written_as_others_write_them():
     assert entry_to_data(pod_event)["item"]["event"] == {"kind": "shut_down", "pod_name": "x"}
 
 
+@pytest.mark.proves("F5")
 def test_an_entry_of_an_unknown_kind_is_kept_whole():
     line = b'{"kind":"dream","ts":7,"deep":{"a":[1,2.5,null]}}'
     entry = decode_entry(line)
@@ -116,6 +117,7 @@ def test_items_of_unknown_kinds_are_kept_whole_inside_of_known_entries():
         (b'{"kind":"x","n":' + b"[" * 64 + b"]" * 64 + b"}", "64 levels"),
     ],
 )
+@pytest.mark.proves("F5")
 def test_a_damaged_entry_is_refused_and_not_guessed_at(line, match):
     with pytest.raises(RemoteProtocolError, match=match):
         decode_entry(line)

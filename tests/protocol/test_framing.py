@@ -14,11 +14,13 @@ FRAMES = [b'{"a":1}', b'{"b":"\xe2\x80\xa8"}\r', b'{"c":"\xc2\x85"}', b'{"d":4}'
 
 
 @pytest.mark.parametrize("cut", range(len(STREAM) + 1))
+@pytest.mark.proves("F18")
 def test_a_stream_cut_anywhere_gives_the_same_frames(cut):
     decoder = LineDecoder(max_line=100)
     assert decoder.feed(STREAM[:cut]) + decoder.feed(STREAM[cut:]) + decoder.finish() == FRAMES
 
 
+@pytest.mark.proves("F18")
 def test_a_stream_byte_by_byte_gives_the_same_frames():
     decoder = LineDecoder(max_line=100)
     frames = [frame for index in range(len(STREAM)) for frame in decoder.feed(STREAM[index : index + 1])]
@@ -59,6 +61,7 @@ def test_a_line_of_exactly_the_limit_passes_and_one_more_does_not():
             LineDecoder(max_line=5).feed(late)
 
 
+@pytest.mark.proves("I16", "I35")
 def test_an_overlong_line_is_refused_before_it_ends_and_for_good():
     decoder = LineDecoder(max_line=5)
     assert decoder.feed(b"abc") == []

@@ -37,6 +37,7 @@ def check_frame(frame):
 
 
 @pytest.mark.parametrize("cls", get_args(Method), ids=lambda cls: cls.__name__)
+@pytest.mark.proves("I17")
 def test_every_method_comes_back_as_it_was(cls, wire):
     @QUICK
     @given(wire.instances(cls, lax=False), wire.ids, wire.counts)
@@ -53,6 +54,7 @@ def test_every_method_comes_back_as_it_was(cls, wire):
 
 
 @pytest.mark.parametrize("cls", get_args(Event), ids=lambda cls: cls.__name__)
+@pytest.mark.proves("I17")
 def test_every_event_comes_back_as_it_was(cls, wire):
     @QUICK
     @given(wire.instances(cls, lax=True), wire.ids, wire.counts, wire.counts)

@@ -146,6 +146,7 @@ async def test_an_endless_line_is_given_up_with_bounded_memory():
             await channel.aclose()
 
 
+@pytest.mark.proves("I14")
 async def test_a_cancelled_send_closes_and_leaves_at_most_a_piece_of_that_line():
     channel, bare = wired()
     with trio.move_on_after(0.01) as impatient:
@@ -263,6 +264,7 @@ async def test_closing_reads_a_bounded_part_of_what_is_left(monkeypatch):
 
 @given(seed=st.integers(0, 2**32))
 @settings(deadline=None, max_examples=25)
+@pytest.mark.proves("H16")
 def test_every_frame_arrives_once_and_in_order_however_often_the_reader_is_cancelled(seed):
     async def main():
         rng = random.Random(seed)
@@ -300,6 +302,7 @@ def test_every_frame_arrives_once_and_in_order_however_often_the_reader_is_cance
     trio.run(main)
 
 
+@pytest.mark.proves("F4")
 async def test_eight_megabytes_each_way_at_once_both_finish():
     one, other = pair()
     frame = b"x" * 2**23

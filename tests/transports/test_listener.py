@@ -49,6 +49,13 @@ async def test_a_shortage_is_waited_out_longer_and_longer(bare, autojump_clock):
     )
 
 
+@pytest.mark.proves("H19")
+async def test_a_shortage_is_logged_by_its_name_and_a_failed_connection_is_not_worth_a_warning(bare, autojump_clock, caplog):
+    await accepted(bare, errno.ECONNABORTED, errno.EMFILE, errno.ENFILE)
+    warned = [(record.name, record.errno, record.pause) for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == [("podkit.transport", "EMFILE", 0.05), ("podkit.transport", "ENFILE", 0.1)]
+
+
 async def test_a_long_shortage_is_looked_at_every_second(bare, autojump_clock):
     assert await accepted(bare, *[errno.EMFILE] * 100) == pytest.approx(0.05 + 0.1 + 0.2 + 0.4 + 0.8 + 95, abs=0.01)
 

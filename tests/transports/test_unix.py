@@ -75,6 +75,7 @@ async def test_an_address_is_made_of_the_run_directory_and_the_name():
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="another limit there")
+@pytest.mark.proves("F11")
 async def test_a_path_of_107_bytes_works_and_one_of_108_is_refused_before_anything_is_made(short_dir):
     transport = UnixTransport()
     for character in ("x", "é"):
@@ -144,6 +145,7 @@ async def test_any_name_will_do_and_the_temporary_one_is_never_longer(place, nam
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+@pytest.mark.proves("I18")
 async def test_directory_socket_and_key_are_for_us_alone_whatever_the_umask(place, umask):
     transport, before = UnixTransport(), os.umask(umask)
     try:
@@ -237,6 +239,7 @@ async def test_a_stale_socket_is_replaced(place):
         await exchange(transport, listener, place)
 
 
+@pytest.mark.proves("H20")
 async def test_a_live_path_is_never_taken_over_and_its_owner_notices_nothing(place):
     transport = UnixTransport()
     async with await transport.listen(place) as listener:
@@ -324,6 +327,7 @@ async def test_a_directory_of_another_user_is_refused(place, monkeypatch):
     assert os.listdir(os.path.dirname(place)) == []
 
 
+@pytest.mark.proves("F10")
 async def test_the_path_appears_only_when_it_can_be_connected_to(place, monkeypatch):
     rename, seen = os.rename, []
 
@@ -418,6 +422,7 @@ async def test_a_socket_that_cannot_be_asked_is_not_taken_over(place, monkeypatc
     assert os.listdir(os.path.dirname(place)) == []
 
 
+@pytest.mark.proves("H20")
 async def test_of_many_that_want_a_stale_path_at_once_exactly_one_has_it(place):
     for _ in range(10):
         stale_socket(place)
