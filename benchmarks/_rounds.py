@@ -12,6 +12,7 @@ import random
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -90,6 +91,47 @@ class Figures:
 
     def spread(self, name: str) -> str:
         return f"{min(self.ratios[name]):.2f} to {max(self.ratios[name]):.2f}"
+
+
+class Case:
+    """A case in a process of its own that lives as long as the benchmark: it sleeps while the others run.
+
+    The program is called with `argv`, says "ready" in a line, and answers each line with a number of seconds by a line of figures.
+    """
+
+    def __init__(self, argv: list[str], *, core: int | None) -> None:
+        pin = (
+            {} if core is None or not hasattr(os, "sched_setaffinity") else {"preexec_fn": lambda: os.sched_setaffinity(0, {core})}
+        )
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **pin)  # type: ignore[call-overload]
+        if self._line() != "ready":
+            raise RuntimeError(f"{argv[-1]} did not start")
+
+    def measure(self, seconds: float) -> list[float]:
+        """The figures of one slice."""
+        self._process.stdin.write(f"{seconds}\n")
+        self._process.stdin.flush()
+        return [float(part) for part in self._line().split()]
+
+    def close(self) -> None:
+        """End it."""
+        self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def _line(self) -> str:
+        return str(self._process.stdout.readline()).strip()
+
+
+def asked() -> Iterable[float]:
+    """In the process of a case: say that it is ready, and then how many seconds each slice may take."""
+    print("ready", flush=True)
+    for line in sys.stdin:
+        yield float(line)
 
 
 def sandwiched(cases: dict[str, Act], reference: Act, rounds: int, seconds: float) -> Figures:
