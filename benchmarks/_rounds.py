@@ -1,7 +1,7 @@
 """How the benchmarks of a conversation are taken: cases in turn, round by round, and ratios within a round.
 
-A busy or throttled machine slows every case of a round alike, so the ratio of two cases of one round says more than either of them. Every
-figure is the median over the rounds; the spread is shown beside it.
+A busy or throttled machine slows every case of a round alike, so the ratio of two cases of one round says more than either of
+them. Every figure is the median over the rounds; the spread is shown beside it.
 """
 
 from __future__ import annotations

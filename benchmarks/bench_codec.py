@@ -1,12 +1,14 @@
 """What an event costs as bytes, beside other codecs for the same bytes: python benchmarks/bench_codec.py [--quick]
 
-The mix is what a conversation is made of: 1000 pieces of text, 50 finished tool calls of 700 bytes, one snapshot of 500 log entries,
-each with its number in the stream. Every codec reads the same lines and has to write what reads the same. The limit is msgspec with Structs: a
-tagged union of typed envelopes, read and written in C. podkit reads into frozen attrs classes and refuses besides what is nested too deep, numbers
-beyond 64 bits and text that is not Unicode. Peers: plain json into dictionaries, cattrs with a tagged union of the same classes, pydantic
-with a discriminated union, and the envelope of MCP around the same data.
+The mix is what a conversation is made of: 1000 pieces of text, 50 finished tool calls of 700 bytes, one snapshot of 500 log
+entries, each with its number in the stream. Every codec reads the same lines and has to write what reads the same. The limit is
+msgspec with Structs: a tagged union of typed envelopes, read and written in C. podkit reads into frozen attrs classes and
+refuses besides what is nested too deep, numbers beyond 64 bits and text that is not Unicode. Peers: plain json into
+dictionaries, cattrs with a tagged union of the same classes, pydantic with a discriminated union, and the envelope of MCP
+around the same data.
 
-Processor time; each case is measured between two slices of the limit, and the ratio is to the mean of these two (median of the rounds).
+Processor time; each case is measured between two slices of the limit, and the ratio is to the mean of these two (median of the
+rounds).
 """
 
 from __future__ import annotations
@@ -45,8 +47,7 @@ def entries() -> list[dict[str, Any]]:
         }
         think = {"kind": "reasoning", "text": "what follows from this " * 12, "summary": ["a step"]}
         result = {"kind": "tool_result", "call_id": f"call_{number}", "summary": "edited", "content": "line of a file\n" * 20}
-        for item in (think, say, call):
-            made.append({"kind": "assistant_item", "ts": stamp, "item": item, "run": run})
+        made += [{"kind": "assistant_item", "ts": stamp, "item": item, "run": run} for item in (think, say, call)]
         made.append({"kind": "tool_result", "ts": stamp, "item": result, "run": run})
     return made
 
@@ -191,8 +192,8 @@ def acts(read: Read, write: Write, lines: dict[str, bytes]) -> dict[str, Callabl
     for kind, line in lines.items():
         assert json.loads(write(values[kind])).items() >= json.loads(line).items() or kind == "snapshot", kind
     made: dict[str, Callable[[], object]] = {}
-    for kind in lines:
-        made[f"{kind} read"] = lambda line=lines[kind]: read(line)  # type: ignore[misc]
+    for kind, one in lines.items():
+        made[f"{kind} read"] = lambda line=one: read(line)  # type: ignore[misc]
         made[f"{kind} write"] = lambda value=values[kind]: write(value)  # type: ignore[misc]
     every = [line for kind, line in lines.items() for _ in range(KINDS[kind][1])]
     said = [value for kind, value in values.items() for _ in range(KINDS[kind][1])]

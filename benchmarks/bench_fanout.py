@@ -1,10 +1,11 @@
 """What one event costs for each of many who listen: python benchmarks/bench_fanout.py [--quick] [--plot FILE.svg]
 
-A hub behind a server on a Unix socket, N admitted connections, and one other process that reads from all of them. Pieces of text are published
-one at a time and in bursts of 16 between two turns of the loop. The figure is processor time of the publishing process for one event and one
-subscriber, everything included: numbering, encoding, writing. The floor is a bare loop of `send` over N blocking sockets with the same
-bytes, already encoded, a burst in one call. Peers: a task with a trio memory channel and a `SocketStream` for each subscriber, and asyncio's streams, each
-with the bytes given. After 100 bursts everybody waits until all was read, so that it is the cost of readers that keep up.
+A hub behind a server on a Unix socket, N admitted connections, and one other process that reads from all of them. Pieces of
+text are published one at a time and in bursts of 16 between two turns of the loop. The figure is processor time of the
+publishing process for one event and one subscriber, everything included: numbering, encoding, writing. The floor is a bare loop
+of `send` over N blocking sockets with the same bytes, already encoded, a burst in one call. Peers: a task with a trio memory
+channel and a `SocketStream` for each subscriber, and asyncio's streams, each with the bytes given. After 100 bursts everybody
+waits until all was read, so that it is the cost of readers that keep up.
 
 Then 5 of 100 read nothing at all, and what the others get in the same time is compared with what they get without the five.
 """
@@ -307,7 +308,9 @@ def plot(found: dict[tuple[int, int], Figures], sizes: tuple[int, ...], file: Pa
         parts.append(f'<path d="M{left} {y}H{width - 20}" stroke="#ddd"/><text x="8" y="{y}">{value:g} us</text>')
     for size in sizes:
         parts.append(f'<text x="{place(size, 1).split(",")[0]}" y="{height - 30}">{size}</text>')
-    parts.append(f'<text x="{left}" y="{height - 10}">subscribers; processor time for one event and one of them; dashed: bursts of 16</text>')
+    parts.append(
+        f'<text x="{left}" y="{height - 10}">subscribers; processor time for one event and one of them; dashed: bursts of 16</text>'
+    )
     for at, (name, colour) in enumerate(colours.items()):
         parts.append(f'<text x="{width - 230}" y="{top + 14 * at + 10}" fill="{colour}">{name}</text>')
         for burst, dash in ((1, ""), (16, ' stroke-dasharray="6 4"')):
@@ -334,7 +337,10 @@ def main() -> None:
         found = measure(sizes, 1 if options.quick else 5, 10_000 if options.quick else 100_000, root)
         for burst in (1, 16):
             names = list(found[burst, sizes[0]].values)
-            rows = [[name, *(f"{found[burst, n].value(name):.2f} ({found[burst, n].ratio(name):.1f}x)" for n in sizes)] for name in names]
+            rows = [
+                [name, *(f"{found[burst, n].value(name):.2f} ({found[burst, n].ratio(name):.1f}x)" for n in sizes)]
+                for name in names
+            ]
             table([f"us, bursts of {burst}", *(f"N={size}" for size in sizes)], rows)
             print()
         rates = []

@@ -1,11 +1,12 @@
 """What a question and its answer cost between two programs: python benchmarks/bench_roundtrip.py [--quick]
 
-One request under way at a time, a line of about 60 bytes, answered in kind; the asking and the answering side are two processes on one
-core each ("free") or both on the same ("pinned", which repeats best: there the ratio is one of work, not of where the scheduler puts
-whom). podkit is measured three times: an event as a typed value over a channel of `UnixTransport` and back (encode, send, receive, decode,
-on both sides), the same over TCP, and a whole method of a pod through `connect`, answered by the pod itself. The reference is trio's own
-`SocketStream` that echoes bytes and decodes nothing. Peers: a blocking echo in C, asyncio's streams with json, the ping of MCP in memory (no
-second process) and over stdio, a message of autogen-core (in memory), a request of agent-client-protocol over a Unix socket.
+One request under way at a time, a line of about 60 bytes, answered in kind; the asking and the answering side are two processes
+on one core each ("free") or both on the same ("pinned", which repeats best: there the ratio is one of work, not of where the
+scheduler puts whom). podkit is measured three times: an event as a typed value over a channel of `UnixTransport` and back
+(encode, send, receive, decode, on both sides), the same over TCP, and a whole method of a pod through `connect`, answered by
+the pod itself. The reference is trio's own `SocketStream` that echoes bytes and decodes nothing. Peers: a blocking echo in C,
+asyncio's streams with json, the ping of MCP in memory (no second process) and over stdio, a message of autogen-core (in
+memory), a request of agent-client-protocol over a Unix socket.
 
 All are measured in turn, round by round; a figure is the median of the rounds in microseconds, a ratio that of one round.
 """
@@ -16,7 +17,6 @@ import argparse
 import asyncio
 import json
 import logging
-import os
 import shutil
 import socket
 import subprocess
@@ -129,8 +129,7 @@ async def serve_pod(path: str) -> None:
 
 @asynccontextmanager
 async def ask_pod(path: str) -> AsyncIterator[Ask]:
-    while not os.path.exists(path):
-        await trio.sleep(0.02)
+    await (await greeted(path)).aclose()
     async with podkit.connect(path, transport=UnixTransport(), subscribe="none") as client:
         yield lambda: client.send(ListVisiblePods())
         await client.shutdown()
@@ -232,7 +231,7 @@ async def ask_autogen(path: str) -> AsyncIterator[Ask]:
 
     runtime = core.SingleThreadedAgentRuntime()
     await core.ClosureAgent.register_closure(
-        runtime, "echo", answer, subscriptions=lambda: [], unknown_type_policy="ignore", skip_direct_message_subscription=True
+        runtime, "echo", answer, subscriptions=list, unknown_type_policy="ignore", skip_direct_message_subscription=True
     )
     runtime.start()
     there = core.AgentId("echo", "default")
