@@ -225,9 +225,7 @@ def measure(rounds: int, seconds: float, columns: list[str]) -> None:
     table(["time, as a multiple of the limit", *columns, "mix, least to most"], rows)
     mix = found["mix"].value(OURS)
     count = sum(count for _, count in KINDS.values())
-    print(
-        f"\npodkit reads and writes the mix of {count} events in {mix / 1000:.2f} ms of processor time, {count / mix:.2f} million a second"
-    )
+    print(f"\npodkit the mix of {count} events in {mix / 1000:.2f} ms, {count / mix:.2f} million a second")
     print(f"asked: mix <= 2.0x msgspec.Struct; measured {found['mix'].ratio(OURS):.2f}x")
 
 
