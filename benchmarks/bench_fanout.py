@@ -4,8 +4,8 @@ A hub behind a server on a Unix socket, N admitted connections, and one other pr
 text are published one at a time and in bursts of 16 between two turns of the loop. The figure is processor time of the
 publishing process for one event and one subscriber, everything included: numbering, encoding, writing. The floor is a bare loop
 of `send` over N blocking sockets with the same bytes, already encoded, a burst in one call. Peers: a task with a trio memory
-channel and a `SocketStream` for each subscriber, and asyncio's streams, each with the bytes given. After 100 bursts everybody
-waits until all was read, so that it is the cost of readers that keep up.
+channel and a `SocketStream` for each subscriber, and asyncio's streams, each with the bytes given. After at most 100 bursts
+everybody waits until all was read, so that it is the cost of readers that keep up.
 
 Then 5 of 100 read nothing at all, and what the others get in the same time is compared with what they get without the five.
 """
@@ -36,9 +36,9 @@ from podkit.logic import Limits
 from podkit.protocol import Accepted, Greeting, Hello, Snapshot, Status, Subscribe, TextDelta, encode_event, encode_method
 from podkit_transports import UnixTransport
 
-Slice = Callable[[int, int], Awaitable[None]]
+Slice = Callable[[int, int, int], Awaitable[None]]  # how many bursts, how long each, and the mark at the end
 
-BURSTS = 100  # between two waits for the readers
+BURSTS = 100  # between two waits for the readers, at most
 FLOOR = "floor: a bare send loop"
 OURS = "podkit"
 TEXT = "and then we see what it does"
@@ -138,10 +138,10 @@ async def podkit_hub(path: str, count: int, frozen: int) -> AsyncIterator[Slice]
         await trio.to_thread.run_sync(readers.line)
         await trio.sleep(0.05)
 
-        async def publish(burst: int, mark: int) -> None:
-            for number in range(BURSTS):
+        async def publish(bursts: int, burst: int, mark: int) -> None:
+            for number in range(bursts):
                 for at in range(burst):
-                    last = number == BURSTS - 1 and at == burst - 1
+                    last = number == bursts - 1 and at == burst - 1
                     desk.hub.publish(TextDelta(f"mark {mark}." if last else TEXT))
                 await trio.lowlevel.checkpoint()
             await trio.lowlevel.wait_readable(readers.fd)
@@ -167,11 +167,11 @@ def accepted(path: str, count: int) -> tuple[list[socket.socket], Readers]:
 async def bare_loop(path: str, count: int, frozen: int) -> AsyncIterator[Slice]:
     socks, readers = await trio.to_thread.run_sync(accepted, path, count)
 
-    async def publish(burst: int, mark: int) -> None:
+    async def publish(bursts: int, burst: int, mark: int) -> None:
         plain = b"\n".join([*lines(burst, None), b""])
         last = b"\n".join([*lines(burst, mark), b""])
-        for number in range(BURSTS):
-            data = last if number == BURSTS - 1 else plain
+        for number in range(bursts):
+            data = last if number == bursts - 1 else plain
             for sock in socks:
                 sock.send(data)
         readers.line()
@@ -198,9 +198,9 @@ async def trio_channels(path: str, count: int, frozen: int) -> AsyncIterator[Sli
             nursery.start_soon(write, trio.SocketStream(trio.socket.from_stdlib_socket(sock)), receive)
             senders.append(send)
 
-        async def publish(burst: int, mark: int) -> None:
-            for number in range(BURSTS):
-                for line in lines(burst, mark if number == BURSTS - 1 else None):
+        async def publish(bursts: int, burst: int, mark: int) -> None:
+            for number in range(bursts):
+                for line in lines(burst, mark if number == bursts - 1 else None):
                     for send in senders:
                         send.send_nowait(line + b"\n")
                 await trio.lowlevel.checkpoint()
@@ -216,29 +216,29 @@ Fan = Callable[[str, int, int], AbstractAsyncContextManager[Slice]]
 VARIANTS: dict[str, Fan] = {FLOOR: bare_loop, OURS: podkit_hub, "trio memory channel and task each": trio_channels}
 
 
-def spent(fan: Fan, path: str, count: int, burst: int, slices: int) -> float:
+def spent(fan: Fan, path: str, count: int, bursts: int, burst: int, slices: int) -> float:
     """Microseconds of processor time for one event and one subscriber."""
 
     async def main() -> float:
         async with fan(path, count, 0) as publish:
-            await publish(burst, 0)
+            await publish(bursts, burst, 0)
             begun = time.process_time()
             for mark in range(1, slices + 1):
-                await publish(burst, mark)
-            return (time.process_time() - begun) / (slices * BURSTS * burst * count) * 1e6
+                await publish(bursts, burst, mark)
+            return (time.process_time() - begun) / (slices * bursts * burst * count) * 1e6
 
     return trio.run(main)
 
 
-def asyncio_spent(path: str, count: int, burst: int, slices: int) -> float:
+def asyncio_spent(path: str, count: int, bursts: int, burst: int, slices: int) -> float:
     async def main() -> float:
         socks, readers = accepted(path, count)
         writers = [(await asyncio.open_unix_connection(sock=sock))[1] for sock in socks]
         loop = asyncio.get_running_loop()
         begun = 0.0
         for mark in range(slices + 1):
-            for number in range(BURSTS):
-                for line in lines(burst, mark if number == BURSTS - 1 else None):
+            for number in range(bursts):
+                for line in lines(burst, mark if number == bursts - 1 else None):
                     for writer in writers:
                         writer.write(line + b"\n")
                 await asyncio.sleep(0)
@@ -248,7 +248,7 @@ def asyncio_spent(path: str, count: int, burst: int, slices: int) -> float:
         for writer in writers:
             writer.close()
         readers.close()
-        return took / (slices * BURSTS * burst * count) * 1e6
+        return took / (slices * bursts * burst * count) * 1e6
 
     return asyncio.run(main())
 
@@ -260,7 +260,7 @@ def reached(path: str, count: int, frozen: int, seconds: float) -> float:
         async with podkit_hub(path, count, frozen) as publish:
             begun, mark = time.perf_counter(), 0
             while (took := time.perf_counter() - begun) < seconds:
-                await publish(4, mark)
+                await publish(BURSTS, 4, mark)
                 mark += 1
             return mark * BURSTS * 4 / took
 
@@ -273,7 +273,8 @@ def measure(sizes: tuple[int, ...], rounds: int, deliveries: int, root: Path) ->
     for burst in (1, 16):
         for size in sizes:
             figures = found[burst, size] = Figures()
-            slices = max(1, deliveries // (size * burst * BURSTS))
+            bursts = min(BURSTS, max(5, deliveries // (size * burst)))
+            slices = max(1, deliveries // (size * burst * bursts))
             for _ in range(rounds):
                 took: dict[str, float] = {}
                 for name in (*VARIANTS, "asyncio streams"):
@@ -282,9 +283,9 @@ def measure(sizes: tuple[int, ...], rounds: int, deliveries: int, root: Path) ->
                     number += 1
                     path = str(place / "s")
                     if name in VARIANTS:
-                        took[name] = spent(VARIANTS[name], path, size, burst, slices)
+                        took[name] = spent(VARIANTS[name], path, size, bursts, burst, slices)
                     else:
-                        took[name] = asyncio_spent(path, size, burst, slices)
+                        took[name] = asyncio_spent(path, size, bursts, burst, slices)
                 for name, value in took.items():
                     figures.add(name, value, took[FLOOR])
     return found
@@ -333,7 +334,7 @@ def main() -> None:
     print(machine(["trio", "msgspec"]))
     root = short_directory()
     try:
-        found = measure(sizes, 1 if options.quick else 5, 10_000 if options.quick else 100_000, root)
+        found = measure(sizes, 1 if options.quick else 3, 10_000 if options.quick else 40_000, root)
         for burst in (1, 16):
             names = list(found[burst, sizes[0]].values)
             rows = [
@@ -343,7 +344,7 @@ def main() -> None:
             table([f"us, bursts of {burst}", *(f"N={size}" for size in sizes)], rows)
             print()
         rates = []
-        for number in range(1 if options.quick else 5):
+        for number in range(1 if options.quick else 3):
             pair = {}
             for frozen in (0, 5) if number % 2 else (5, 0):
                 place = root / f"frozen{number}-{frozen}"
