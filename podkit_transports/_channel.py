@@ -14,7 +14,7 @@ from podkit.protocol import LineDecoder
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ._fast import ByteStream
+    from ._fast import ByteStream, FastSocket
 
 _BURST = 32  # so many operations in a row may go without letting others run
 
@@ -37,7 +37,7 @@ class LineChannel(trio.abc.Channel[bytes]):
         self._burst = 0
 
     def __repr__(self) -> str:
-        return f"<LineChannel{' closed' if self._closed else ''} holding {len(self._frames)} frames>"
+        return f"<{type(self).__name__}{' closed' if self._closed else ''} holding {len(self._frames)} frames>"
 
     async def send(self, value: bytes) -> None:
         """Send one frame."""
@@ -72,12 +72,9 @@ class LineChannel(trio.abc.Channel[bytes]):
         self._sending = True
         try:
             await self._pass()
-            if self._closed:
-                raise trio.ClosedResourceError("this channel was closed")
-            if self._send_failed:
-                raise trio.BrokenResourceError("an earlier send failed")
+            self._check_sendable()
             try:
-                await self._stream.send_all(data)
+                await self._put(data)
             except trio.BrokenResourceError:
                 self._send_failed = True
                 raise
@@ -89,36 +86,63 @@ class LineChannel(trio.abc.Channel[bytes]):
         finally:
             self._sending = False
 
+    def _check_sendable(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this channel was closed")
+        if self._send_failed:
+            raise trio.BrokenResourceError("an earlier send failed")
+
+    async def _put(self, data: bytes) -> None:
+        await self._stream.send_all(data)
+
     async def _ready(self) -> None:
         """Return when there is a frame to take; taking it is then one step, so a cancelled receive has taken nothing."""
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this channel")
         self._receiving = True
+        passed = False
         try:
-            await self._pass()
             while True:
                 if self._closed:
                     raise trio.ClosedResourceError("this channel was closed")
-                if self._frames:
-                    return
-                if self._end is not None:
-                    raise self._again(self._end)
-                await self._read()
+                if self._frames or self._end is not None:
+                    if passed:
+                        break
+                    await self._pass()
+                    passed = True
+                    continue
+                # What is read is kept here, so cancellation need not be looked for before it: only before a frame is handed out.
+                passed = await self._read()
+                if not (passed or self._frames):
+                    await self._pass()
+            if not self._frames:
+                assert self._end is not None
+                raise self._again(self._end)
         finally:
             self._receiving = False
 
-    async def _read(self) -> None:
+    async def _read(self) -> bool:
+        """Read once, whatever comes; True when we waited for it, so that others ran and cancellation was noticed."""
+        parked = False
         try:
             if self._decoder.failed:  # the lines before the overlong one have been handed out, so now it is told
                 self._decoder.finish()
-            data = await self._stream.receive()
+            data = self._here()
+            if data is None:
+                parked, self._burst = True, 0
+                data = await self._stream.receive()
             if data:
                 self._frames.extend(self._decoder.feed(data))
-                return
-            self._end = trio.EndOfChannel()
-            self._frames.extend(self._decoder.finish())
+            else:
+                self._end = trio.EndOfChannel()
+                self._frames.extend(self._decoder.finish())
         except (RemoteProtocolError, trio.BrokenResourceError) as error:
             self._end = error
+        return parked
+
+    def _here(self) -> bytes | None:
+        """What can be read without waiting: nothing at the end of the stream, None when that is not known."""
+        return None
 
     @staticmethod
     def _again(error: Exception) -> Exception:
@@ -137,3 +161,45 @@ class LineChannel(trio.abc.Channel[bytes]):
             await trio.lowlevel.checkpoint()
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
+
+
+class SocketChannel(LineChannel):
+    """A line channel over a bare socket, which can be tried without waiting."""
+
+    def __init__(self, stream: FastSocket, *, max_line: int) -> None:
+        super().__init__(stream, max_line=max_line)
+        self._socket = stream
+        self._rest: memoryview | None = None  # of lines that were partly written: goes out before anything else
+
+    def send_nowait(self, lines: bytes) -> bool:
+        """Write `lines`, whole lines with their ends, as far as they go without waiting. Returns whether all of them went.
+
+        What did not go is kept and goes first with the next `send` or `send_many`, an empty one if nothing else is to be said.
+        Raises `trio.WouldBlock` when nothing was written: another task is sending, something is kept already, or the peer
+        is behind. Raises `trio.BrokenResourceError` and `trio.ClosedResourceError` as `send` does.
+        """
+        if self._sending or self._rest is not None:
+            raise trio.WouldBlock
+        self._check_sendable()
+        try:
+            sent = self._socket.send_nowait(lines)
+        except trio.BrokenResourceError:
+            self._send_failed = True
+            raise
+        if sent == len(lines):
+            return True
+        if not sent:
+            raise trio.WouldBlock
+        self._rest = memoryview(lines)[sent:]
+        return False
+
+    async def _put(self, data: bytes) -> None:
+        if self._rest is not None:
+            await self._socket.send_all(self._rest)
+            self._rest = None
+        sent = self._socket.send_nowait(data) if data else 0
+        if sent != len(data):
+            await self._socket.send_all(memoryview(data)[sent:])
+
+    def _here(self) -> bytes | None:
+        return self._socket.receive_nowait()

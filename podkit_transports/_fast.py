@@ -23,7 +23,7 @@ class ByteStream(Protocol):
         """Some bytes, or none at the end of the stream. Loses nothing when cancelled."""
         ...
 
-    async def send_all(self, data: bytes) -> None:
+    async def send_all(self, data: bytes | memoryview) -> None:
         """Send everything. After any exception an unknown part of it was sent."""
         ...
 
@@ -47,27 +47,43 @@ class FastSocket:
         self._sock = sock
         self._closed = False
 
-    async def receive(self) -> bytes:
-        """What has arrived, at most 64 KiB; waits for the first byte. Nothing at the end of the stream."""
-        while True:
-            if self._closed:
-                raise trio.ClosedResourceError("this channel was closed")
-            try:
-                return self._sock.recv(_CHUNK)
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(self._sock)
-            except OSError as error:
-                raise trio.BrokenResourceError(f"the connection was lost: {error.strerror}") from error
+    def receive_nowait(self) -> bytes | None:
+        """What has arrived, at most 64 KiB. Nothing at the end of the stream, None when nothing is here yet."""
+        self._check()
+        try:
+            return self._sock.recv(_CHUNK)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise trio.BrokenResourceError(f"the connection was lost: {error.strerror}") from error
 
-    async def send_all(self, data: bytes) -> None:
-        """Send all of `data`, waiting where the kernel has no room."""
-        sent = self._send(data)
-        if sent == len(data):
-            return
+    async def receive(self) -> bytes:
+        """Wait for the first byte, and return what has arrived then. Nothing at the end of the stream."""
+        while True:
+            self._check()
+            await trio.lowlevel.wait_readable(self._sock)
+            data = self.receive_nowait()
+            if data is not None:
+                return data
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """Send what there is room for; returns how many bytes that was."""
+        self._check()
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError(f"the other end is gone: {error.strerror}") from error
+
+    async def send_all(self, data: bytes | memoryview) -> None:
+        """Wait for room, and send all of `data`."""
+        sent = 0
         with memoryview(data) as whole:
-            while sent < len(data):
+            while sent < len(whole):
+                self._check()
                 await trio.lowlevel.wait_writable(self._sock)
-                sent += self._send(whole[sent:])
+                sent += self.send_nowait(whole[sent:])
 
     def abort(self) -> None:
         """Close at once. A TCP peer sees a reset, a Unix peer the end of the stream."""
@@ -85,15 +101,9 @@ class FastSocket:
             self._close()
         await trio.lowlevel.checkpoint()
 
-    def _send(self, data: bytes | memoryview) -> int:
+    def _check(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError("this channel was closed")
-        try:
-            return self._sock.send(data)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            raise trio.BrokenResourceError(f"the other end is gone: {error.strerror}") from error
 
     def _finish_writing(self) -> None:
         with suppress(OSError):  # the peer may be gone

@@ -11,8 +11,8 @@ import trio
 from podkit.abc import Transport, address_body
 from podkit.errors import PodUnreachableError, TransportError
 
-from ._channel import LineChannel
-from ._fast import ByteStream, FastSocket
+from ._channel import LineChannel, SocketChannel
+from ._fast import FastSocket
 from ._listener import SocketListener, inherited, open_listening
 from ._tls import TlsStream
 
@@ -77,7 +77,7 @@ class TcpTransport(Transport):
         if met_itself:
             sock.close()
             raise PodUnreachableError(address)
-        return LineChannel(self._stream(sock, self._tls_connect, host), max_line=self.max_event)
+        return self._channel(sock, self._tls_connect, host, self.max_event)
 
     async def listen(self, address: str) -> SocketListener:
         """Listen at `address`.
@@ -112,14 +112,14 @@ class TcpTransport(Transport):
         except OSError:  # gone already
             sock.close()
             return None
-        return LineChannel(self._stream(sock, self._tls_listen, None), max_line=self.max_method)
+        return self._channel(sock, self._tls_listen, None, self.max_method)
 
     @staticmethod
-    def _stream(sock: socket.socket, context: ssl.SSLContext | None, host: str | None) -> ByteStream:
+    def _channel(sock: socket.socket, context: ssl.SSLContext | None, host: str | None, max_line: int) -> LineChannel:
         if context is None:
-            return FastSocket(sock)
+            return SocketChannel(FastSocket(sock), max_line=max_line)
         sock.setblocking(False)
-        return TlsStream(sock, context, server_hostname=host)
+        return LineChannel(TlsStream(sock, context, server_hostname=host), max_line=max_line)
 
 
 def _host_and_port(address: str) -> tuple[str, int]:

@@ -56,7 +56,7 @@ class TlsStream:
         self._met = True
         return data
 
-    async def send_all(self, data: bytes) -> None:
+    async def send_all(self, data: bytes | memoryview) -> None:
         """Encrypt and send all of `data`."""
         self._check()
         await self._stream.send_all(data)

@@ -13,7 +13,7 @@ import trio
 from podkit.abc import Transport
 from podkit.errors import AuthenticationError, PodUnreachableError, TransportError
 
-from ._channel import LineChannel
+from ._channel import SocketChannel
 from ._fast import FastSocket
 from ._listener import SocketListener, inherited
 from ._unix_files import Place, publish, read_key, socket_path
@@ -79,7 +79,7 @@ class UnixTransport(Transport):
         except BaseException:
             sock.close()
             raise
-        return LineChannel(FastSocket(sock), max_line=self.max_event)
+        return SocketChannel(FastSocket(sock), max_line=self.max_event)
 
     async def listen(self, address: str) -> UnixListener:
         """Listen at `address`, with a fresh key beside it.
@@ -102,7 +102,7 @@ class UnixTransport(Transport):
         path = socket_path(address)
         return UnixListener(inherited(fd, (socket.AF_UNIX,), address), address, self._serve, Place.found(path), own=own)
 
-    def _serve(self, sock: socket.socket) -> LineChannel | None:
+    def _serve(self, sock: socket.socket) -> SocketChannel | None:
         try:
             known = _peer_uid(sock) == os.geteuid()
         except OSError:
@@ -110,7 +110,7 @@ class UnixTransport(Transport):
         if not known:
             sock.close()
             return None
-        return LineChannel(FastSocket(sock), max_line=self.max_method)
+        return SocketChannel(FastSocket(sock), max_line=self.max_method)
 
 
 class UnixListener(SocketListener):
@@ -121,7 +121,7 @@ class UnixListener(SocketListener):
     """
 
     def __init__(
-        self, sock: socket.socket, address: str, make: Callable[[socket.socket], LineChannel | None], place: Place, *, own: bool
+        self, sock: socket.socket, address: str, make: Callable[[socket.socket], SocketChannel | None], place: Place, *, own: bool
     ) -> None:
         super().__init__(sock, address, make)
         self._own = own

@@ -66,7 +66,14 @@ class Connection:
         self._left = False  # nothing more is read
         self._scope = trio.CancelScope()
         self._admission = trio.CancelScope()
-        self._outbox = Outbox(desk.limits, lens=house.lens if house.plain else "full", fresh=self._fresh, cut=self.cut)
+        self._outbox = Outbox(
+            desk.limits,
+            lens=house.lens if house.plain else "full",
+            fresh=self._fresh,
+            cut=self.cut,
+            hub=desk.hub,
+            direct=getattr(channel, "send_nowait", None),
+        )
 
     def __repr__(self) -> str:
         return f"<Connection of {self._origin or 'nobody yet'}, {self._outbox!r}>"
@@ -119,7 +126,7 @@ class Connection:
         try:
             while not self._outbox.done:
                 frames = self._outbox.take()
-                if not frames:
+                if not frames and not self._outbox.mend():
                     await self._outbox.wait()
                 elif send_many is not None:
                     await send_many(frames)

@@ -10,11 +10,12 @@ from podkit.errors import LocalProtocolError
 from podkit.logic import InFlight
 from podkit.protocol import Alert, AlertLevel, AlertSource, Shutdown, encode_event, project_a, project_b
 
+from ._fan import Fan
 from ._ring import Ring
 from ._view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from podkit.logic import Limits
     from podkit.protocol import Event
@@ -94,6 +95,13 @@ class Subscriber(Protocol):
     def hub_closed(self) -> None: ...
 
 
+class Fanned(Subscriber, Protocol):
+    """A subscriber that can also be written to directly."""
+
+    def tear(self) -> None:
+        """Part of what was written directly is still to go, before anything else."""
+
+
 class Hub:
     """One ordered stream of events.
 
@@ -112,6 +120,7 @@ class Hub:
         self.in_flight = InFlight(limits.in_flight)
         self.closed = False
         self._ring = Ring(events=limits.resume_events, size=limits.resume_bytes)
+        self.fan = Fan(self._fell)
         self._final: Record | None = None
         self._subscribers: dict[Subscriber, None] = {}
         self._round: tuple[Subscriber, ...] = ()
@@ -129,17 +138,22 @@ class Hub:
         record = Record(self.seq, event)
         if type(event) is Shutdown:
             self._final = record
+            self._level_off()
         else:
             self._ring.put(record)
             if record.sayable:
                 # What cannot be said was not said: a snapshot that showed it could not be sent either.
                 self.in_flight.fold(event)
+        if not self._round:
+            self._round = tuple(self._subscribers)
         for subscriber in self._round:
             try:
                 subscriber.offer(record)
             except Exception:  # noqa: BLE001 - a subscriber never breaks the pod
                 _log.exception("a subscriber failed and was dropped")
                 self.unsubscribe(subscriber)
+        if self.fan:
+            self.fan.offer(record)
         return self.seq
 
     @property
@@ -153,7 +167,7 @@ class Hub:
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Hand every event from the next one on to `subscriber`. Subscribing twice is subscribing once."""
-        if subscriber in self._subscribers:
+        if subscriber in self._subscribers or subscriber in self.fan:
             return
         if not self.closed:
             self._subscribers[subscriber] = None
@@ -163,8 +177,41 @@ class Hub:
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Hand it nothing more. Unknown subscribers are ignored."""
+        self.fan.drop(subscriber)
         if self._subscribers.pop(subscriber, self) is None:
             self._round = tuple(self._subscribers)
+
+    def level(self, subscriber: Fanned, write: Callable[[bytes], bool]) -> None:
+        """`subscriber` was written everything until now: from here on it is written to directly, as long as that goes without
+        waiting.
+
+        Nothing happens for who is not subscribed, after the last event, and where nobody runs `fan`.
+        """
+        if self.fan.running and self._final is None and subscriber in self._subscribers:
+            self.fan.join(subscriber, write)
+            del self._subscribers[subscriber]
+            self._round = ()
+
+    def step_back(self, subscriber: Fanned) -> None:
+        """Hand events to `subscriber` again, after writing it those until now: it has something else to write in between."""
+        if subscriber in self.fan:
+            self.fan.leave(subscriber)
+            self._subscribers[subscriber] = None
+            self._round = ()
+
+    def _level_off(self) -> None:
+        """Everybody is handed events again."""
+        self._subscribers.update(dict.fromkeys(self.fan.dissolve()))
+        self._round = ()
+
+    def _fell(self, subscriber: Fanned, records: list[Record], torn: bool) -> None:
+        self._subscribers[subscriber] = None
+        self._round = ()
+        if torn:
+            subscriber.tear()
+            return
+        for record in records:
+            subscriber.offer(record)
 
     def open_view(self, desk: Desk) -> View:
         """A view from inside this program: a snapshot as of now, then every event once, in order."""
@@ -179,6 +226,7 @@ class Hub:
         if self.closed:
             return
         self.closed = True
-        leaving, self._subscribers, self._round = self._round, {}, ()
+        self._level_off()
+        leaving, self._subscribers, self._round = tuple(self._subscribers), {}, ()
         for subscriber in leaving:
             subscriber.hub_closed()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from podkit.logic import Limits
     from podkit.protocol import Event, Snapshot
 
+    from ._hub import Hub
+
 _log = logging.getLogger("podkit.server")
 
 _BATCH = 2**18  # bytes handed to the writer at once
@@ -57,11 +59,21 @@ class Outbox:
 
     Only events are ever dropped. When they are more than the limits allow, deltas of one block that stand side by side become
     one. When that does not make enough room, an admitted peer gets `lagged` and a fresh snapshot once the writer gets
-    there, and a plain one is cut off (`cut` is called). `fresh` takes a snapshot and its number.
-    Replies are bounded by not reading on while `crowded`.
+    there, and a plain one is cut off (`cut` is called). `fresh` takes a snapshot and its number. Replies are bounded by not
+    reading on while `crowded`. With `hub` and `direct`, a function that writes lines without waiting, an admitted peer whose
+    queue is empty is written to by the hub itself.
     """
 
-    def __init__(self, limits: Limits, *, lens: Lens, fresh: Callable[[], tuple[Snapshot, int]], cut: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        lens: Lens,
+        fresh: Callable[[], tuple[Snapshot, int]],
+        cut: Callable[[], None],
+        hub: Hub | None = None,
+        direct: Callable[[bytes], bool] | None = None,
+    ) -> None:
         self.lens: Lens = lens
         self.dead = False  # nothing will be written any more
         self._limits, self._fresh, self._cut = limits, fresh, cut
@@ -74,6 +86,8 @@ class Outbox:
         self._final: Record | None = None  # the end, when it came during an overrun
         self._closing = False
         self._parked = False
+        self._torn = False  # part of a direct write is still to go
+        self._hub, self._direct = hub, direct
         self._writer = trio.lowlevel.ParkingLot()
         self._readers = trio.lowlevel.ParkingLot()
 
@@ -95,6 +109,7 @@ class Outbox:
         except LocalProtocolError as error:
             _log.error("a reply cannot be said on the wire: %s", error)
             frame = encode_event(Error(ErrorCode.INTERNAL, "the answer could not be encoded"), re=re)
+        self._step_back()
         self._items.append(_Reply(frame))
         self._unsent += 1
         self._unsent_bytes += len(frame)
@@ -104,11 +119,13 @@ class Outbox:
         """Queue something of the prelude: a snapshot as of now, or an alert from before."""
         said = project(event, self.lens)
         if said is not None and not self.dead:
+            self._step_back()
             self._items.append(_Piece(encode_event(said)))
             self._wake()
 
     def show_snapshot(self) -> None:
         """Queue a snapshot as of now."""
+        self._step_back()
         self._items.append(_Whole(*self._fresh()))
         self._wake()
 
@@ -148,7 +165,7 @@ class Outbox:
     @property
     def done(self) -> bool:
         """Nothing is left to write, and nothing more will come."""
-        return self.dead or (self._closing and not self._items and not self._overrun)
+        return self.dead or (self._closing and not (self._items or self._overrun or self._torn))
 
     def take(self) -> list[bytes]:
         """The next frames to write, about 256 KiB of them; what was taken before counts as written."""
@@ -172,9 +189,21 @@ class Outbox:
 
     async def wait(self) -> None:
         """Return when there may be something to take, or nothing more will come. One writer at a time."""
-        while not (self._items or self._overrun or self._closing or self.dead):
+        while not (self._items or self._overrun or self._closing or self.dead or self._torn):
+            if self._hub is not None and self._direct is not None and self.lens == "full":
+                self._hub.level(self, self._direct)
             self._parked = True
             await self._writer.park()
+
+    def tear(self) -> None:
+        """The hub's side: part of what it wrote directly is kept by the channel and has to go first."""
+        self._torn = True
+        self._wake()
+
+    def mend(self) -> bool:
+        """Whether the rest of a direct write is to be sent now, even when there is nothing to send after it."""
+        torn, self._torn = self._torn, False
+        return torn
 
     # Ends.
 
@@ -190,6 +219,7 @@ class Outbox:
 
     def finish(self) -> None:
         """Write what is queued, then stop."""
+        self._step_back()
         self._closing = True
         self._wake()
 
@@ -197,9 +227,14 @@ class Outbox:
         """The peer takes nothing any more: drop everything, now and later."""
         self.dead = True
         self._items.clear()
-        self._overrun = False
+        self._overrun = self._torn = False
         self._wake()
         self._readers.unpark_all()
+
+    def _step_back(self) -> None:
+        """Something else than the hub's next event is to be written: after what the hub has, and before what it will have."""
+        if self._hub is not None:
+            self._hub.step_back(self)
 
     def _wake(self) -> None:
         if self._parked:

@@ -53,6 +53,7 @@ class Server:
         self._refusing = 0
         self._changed = trio.lowlevel.ParkingLot()
         self._draining = False
+        self._fanning: trio.CancelScope | None = None
         self._drained = trio.Event()
 
     def __repr__(self) -> str:
@@ -70,6 +71,8 @@ class Server:
                 task_status.started(self)
                 await self._accept(nursery)
                 await self._drained.wait()
+                if self._fanning is not None:
+                    self._fanning.cancel()
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _REFUSAL_SECONDS):
                 await self._listener.aclose()
@@ -111,12 +114,19 @@ class Server:
                 pause = min(pause * 2, _MAX_BACK_OFF)
                 continue
             pause = _BACK_OFF
+            if self._fanning is None and hasattr(channel, "send_nowait"):
+                self._fanning = trio.CancelScope()
+                nursery.start_soon(self._fan_out, self._fanning)
             if len(self._connections) >= self._limit:
                 nursery.start_soon(self._refuse, channel)
             else:
                 connection = Connection(self._house, channel)
                 self._connections.add(connection)
                 nursery.start_soon(self._contain, connection)
+
+    async def _fan_out(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._house.desk.hub.fan.run()
 
     async def _contain(self, connection: Connection) -> None:
         """The one place where a peer's failure ends."""

@@ -59,9 +59,11 @@ class Transport(abc.ABC):
     line must never be followed by another; one that is cancelled before it began has done nothing. After a failed `send`
     every later one raises `trio.BrokenResourceError`, and what the peer sent before it left can still be received.
 
-    **Optional**, used where they exist: `channel.send_many(frames)` writes several frames at once,
-    `channel.receive_many()` waits for one and returns all that are here; `listener.address` is where the listener really
-    listens (a port 0 became a number); `listener.fd` is a descriptor that a child may inherit, and
+    **Optional**, used where they exist: `channel.send_many(frames)` writes several frames at once, `channel.receive_many()`
+    waits for one and returns all that are here; `channel.send_nowait(lines)` writes frames that are joined already, each with
+    its line feed, as far as they go without waiting: it returns whether all of them went, keeps what did not for the next
+    `send_many`, which may be empty, to send first, and raises `trio.WouldBlock` when nothing was written; `listener.address` is
+    where the listener really listens (a port 0 became a number); `listener.fd` is a descriptor that a child may inherit, and
     `transport.from_fd(fd, address)` makes a listener of it there.
     """
 

@@ -14,9 +14,9 @@ from ._events import Event, KnownEvent
 from ._events_pod import UnknownEvent
 from ._events_run import ThinkingStart
 from ._generated import Writer, is_flat, make_writer
-from ._json import MAX_DEPTH, MismatchError, check_json, check_text, may_hold_huge_integer, nested_too_deep
+from ._json import MAX_DEPTH, SHORTEST_DEEP, MismatchError, check_json, check_text, may_hold_huge_integer, nested_too_deep
 from ._marks import Count
-from ._methods_codec import finish, is_count, is_id
+from ._methods_codec import MAX_COUNT, finish, is_count, is_id
 from ._shapes import BoolShape, EnumShape, IntShape, JsonShape, OptionalShape, RecordShape, Shape, TextShape, TupleShape
 
 EVENT_SHAPES: Final[dict[str, RecordShape]] = {cls.event: record_shape(cls, lax=True) for cls in get_args(KnownEvent)}
@@ -24,8 +24,7 @@ _Re = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[\x20-
 _ENVELOPE: Final[list[Any]] = [("re", _Re | None, None), ("seq", Count | None, None), ("first", Count | None, None)]
 
 
-@attrs.frozen
-class EventFrame:
+class EventFrame(msgspec.Struct, frozen=True, gc=False):
     """An event with its envelope: the id it answers (`re`) and its place in the stream (`seq`; `first` when it was merged)."""
 
     event: Event
@@ -77,6 +76,19 @@ def _unbounded(shape: Shape) -> bool:
             return False
 
 
+def _flat(shape: Shape) -> bool:
+    """Whether how deep it nests is known from the shape alone."""
+    match shape:
+        case TextShape() | BoolShape() | IntShape() | EnumShape():
+            return True
+        case OptionalShape(item) | TupleShape(item):
+            return _flat(item)
+        case RecordShape():
+            return all(_flat(field.shape) for field in shape.fields)
+        case _:
+            return False
+
+
 def _data_type(shape: RecordShape) -> tuple[Any, ...]:
     if shape.cls is ThinkingStart:
         return (_OfRun | None, None)
@@ -97,6 +109,7 @@ _decode_any = msgspec.json.Decoder(_AnyEvent).decode
 _SHAPED: Final[dict[Any, RecordShape]] = {}
 _UNCHECKED: Final[dict[Any, RecordShape]] = {}
 _WRITERS: Final[dict[type, Writer]] = {}
+_BOUNDED: Final = frozenset(shape.cls for shape in EVENT_SHAPES.values() if _flat(shape))
 for _kind, _shape in EVENT_SHAPES.items():
     if not _shape.fields or _shape.cls is ThinkingStart or not _in_c(_shape):
         _SHAPED[_ENVELOPES[_kind]] = _shape
@@ -104,36 +117,40 @@ for _kind, _shape in EVENT_SHAPES.items():
         _UNCHECKED[_ENVELOPES[_kind]] = _shape
     if is_flat(_shape):
         _WRITERS[_shape.cls] = make_writer(_kind, _shape)
+_SPECIAL: Final = frozenset(_SHAPED) | frozenset(_UNCHECKED)
 _write: Final = msgspec.json.Encoder().encode
 
 
 def decode_event(frame: bytes) -> Event:
     """The event in `frame` (one JSON object, no newline). An unknown kind is an `UnknownEvent`. Raises `RemoteProtocolError`."""
-    return _read(frame)[0]
+    return _read(frame).event
 
 
 def read_event(frame: bytes) -> EventFrame:
     """The event in `frame` with its envelope. Raises `RemoteProtocolError`."""
-    event, envelope = _read(frame)
-    return EventFrame(event, envelope.re, envelope.seq, envelope.first)
+    return _read(frame)
 
 
-def _read(frame: bytes) -> tuple[Event, Any]:
-    check_text(frame)
-    if nested_too_deep(frame):
+def _read(frame: bytes) -> EventFrame:
+    # Both checks have nothing to find in the short plain lines that most of a stream is.
+    if not frame.isascii():
+        check_text(frame)
+    if len(frame) >= SHORTEST_DEEP and nested_too_deep(frame):
         raise RemoteProtocolError(f"nested deeper than {MAX_DEPTH} levels, or not JSON", bytes(frame[:128]))
     try:
         envelope = _decode(frame)
+        event = envelope.data
         kind = type(envelope)
-        if kind in _SHAPED:
-            return _shaped(_SHAPED[kind], envelope.data), envelope
-        if kind in _UNCHECKED and may_hold_huge_integer(frame):
-            _UNCHECKED[kind].write(envelope.data)
+        if kind in _SPECIAL:
+            if kind in _SHAPED:
+                event = _shaped(_SHAPED[kind], event)
+            elif may_hold_huge_integer(frame):
+                _UNCHECKED[kind].write(event)
     except msgspec.MsgspecError as error:
         return _read_unknown(frame, error)
     except MismatchError as error:
         raise RemoteProtocolError(f"not an event: {error}", bytes(frame[:128])) from None
-    return envelope.data, envelope
+    return EventFrame(event, envelope.re, envelope.seq, envelope.first)
 
 
 def _shaped(shape: RecordShape, data: Any) -> Any:
@@ -145,7 +162,7 @@ def _shaped(shape: RecordShape, data: Any) -> Any:
     return shape.read(data)
 
 
-def _read_unknown(frame: bytes, error: msgspec.MsgspecError) -> tuple[Event, Any]:
+def _read_unknown(frame: bytes, error: msgspec.MsgspecError) -> EventFrame:
     head, reason = bytes(frame[:128]), f"not an event: {shown(str(error), 200)}"
     try:
         envelope = _decode_any(frame)
@@ -154,7 +171,7 @@ def _read_unknown(frame: bytes, error: msgspec.MsgspecError) -> tuple[Event, Any
         raise RemoteProtocolError(reason, head) from None
     if envelope.event in EVENT_SHAPES:
         raise RemoteProtocolError(reason, head)
-    return UnknownEvent(envelope.event, envelope.data), envelope
+    return EventFrame(UnknownEvent(envelope.event, envelope.data), envelope.re, envelope.seq, envelope.first)
 
 
 def encode_event(event: Event, *, re: str | None = None, seq: int | None = None, first: int | None = None) -> bytes:
@@ -164,7 +181,9 @@ def encode_event(event: Event, *, re: str | None = None, seq: int | None = None,
     """
     frame = _fast(event)
     if frame is None:
-        frame = finish(_event_data(event))[:-1]
+        frame = finish(_event_data(event), bounded=type(event) in _BOUNDED)[:-1]
+    elif re is None and first is None and type(seq) is int and 0 <= seq <= MAX_COUNT:
+        return b'%b,"seq":%d}' % (frame, seq)
     if re is not None:
         if not is_id(re):
             raise LocalProtocolError("an id is 1 to 64 printable ASCII characters")

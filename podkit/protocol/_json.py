@@ -13,7 +13,10 @@ from podkit.errors import RemoteProtocolError
 MAX_DEPTH: Final = 64
 _LOW, _HIGH = -(2**63), 2**64 - 1
 _DIGITS = 20  # of 2**64 - 1, the longest there is; with a sign one more
-_KEEP_STRUCTURE = bytes(c for c in range(256) if c not in b'"\\[]{}')
+_KEEP_STRUCTURE = bytes(c for c in range(256) if c not in b'"[]{}')
+# What may follow a backslash stays too, so that no escape is made where two bytes meet.
+_KEEP_ESCAPES = bytes(c for c in range(256) if c not in b'"[]{}\\/bfnrtu')
+SHORTEST_DEEP: Final = 2 * (MAX_DEPTH + 1)  # bytes that open and close one level too many
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_NUMBER = b"0" * 19
@@ -33,11 +36,14 @@ class MismatchError(ValueError):
 
 def nested_too_deep(frame: bytes) -> bool:
     """Whether JSON text nests deeper than 64 levels, or its brackets do not match. Linear, and without recursion."""
-    if frame.count(b"[") + frame.count(b"{") <= MAX_DEPTH:
+    if len(frame) < SHORTEST_DEEP or frame.count(b"[") + frame.count(b"{") <= MAX_DEPTH:
         return False
-    # Without escapes, every second piece between quotation marks is outside of strings.
-    bare = frame.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_SQUARE, _KEEP_STRUCTURE)
-    left = b"".join(bare.split(b'"')[::2])
+    if b"\\" in frame:
+        frame = frame.translate(None, _KEEP_ESCAPES).replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Two quotation marks side by side end one string and begin another, or are one without brackets.
+    left = frame.translate(_SQUARE, _KEEP_STRUCTURE).replace(b'""', b"")
+    if b'"' in left:  # without escapes, every second piece between quotation marks is outside of strings
+        left = b"".join(left.split(b'"')[::2])
     for _level in range(MAX_DEPTH):
         if not left:
             return False
@@ -59,9 +65,9 @@ def check_text(frame: bytes) -> None:
             raise RemoteProtocolError("not UTF-8", bytes(frame[:128]), True) from None
 
 
-def check_json(value: object) -> None:
+def check_json(*values: object) -> None:
     """Refuse, with `MismatchError`, what is no JSON value as we write it: odd types, odd names, NaN, huge integers."""
-    level: list[Any] = [value]
+    level: list[Any] = list(values)
     for _depth in range(MAX_DEPTH):  # level by level: the depth is bounded and nothing recurses
         inner: list[Any] = []
         for item in level:

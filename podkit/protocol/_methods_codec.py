@@ -14,7 +14,7 @@ from ._methods import Cancel, Method, Pause
 from ._shapes import RecordShape
 
 _ID = re.compile(r"[\x20-\x7e]{1,64}")
-_MAX_COUNT: Final = 2**63 - 1
+MAX_COUNT: Final = 2**63 - 1
 METHOD_SHAPES: Final[dict[str, RecordShape]] = {cls.method: record_shape(cls, lax=False) for cls in get_args(Method)}
 _write = msgspec.json.Encoder().encode
 
@@ -105,13 +105,16 @@ def encode_method(method: Method, *, id: str | None = None, run: int | None = No
     return finish(made)
 
 
-def finish(made: dict[str, Any]) -> bytes:
-    """Checked JSON values as a frame. Raises `LocalProtocolError` for text that is not Unicode and for what nests too deep."""
+def finish(made: dict[str, Any], *, bounded: bool = False) -> bytes:
+    """Checked JSON values as a frame. `bounded`: they cannot nest deep, whatever they hold.
+
+    Raises `LocalProtocolError` for text that is not Unicode and for what nests too deep.
+    """
     try:
         frame = _write(made)
     except UnicodeEncodeError:
         raise LocalProtocolError("text holds a lone surrogate") from None
-    if nested_too_deep(frame):
+    if not bounded and nested_too_deep(frame):
         raise LocalProtocolError(f"nested deeper than {MAX_DEPTH} levels")
     return frame
 
@@ -139,4 +142,4 @@ def is_id(value: object) -> bool:
 
 def is_count(value: object) -> bool:
     """Whether `value` may be the number of a run or of an event."""
-    return type(value) is int and 0 <= value <= _MAX_COUNT
+    return type(value) is int and 0 <= value <= MAX_COUNT

@@ -174,6 +174,8 @@ class TupleShape(Shape):
     def write(self, value: Any) -> Any:
         if type(value) is not tuple:
             raise _wanted("a tuple", value)
+        if type(self.item) is JsonShape and _is_json(value):
+            return list(value)
         return self._each(value, self.item.write)
 
     def _each(self, values: Any, act: Any) -> list[Any]:
@@ -185,6 +187,15 @@ class TupleShape(Shape):
             error.path.append(str(len(made)))
             raise
         return made
+
+
+def _is_json(values: tuple[Any, ...]) -> bool:
+    """Whether all are JSON values; looked at together, which is quicker than one by one."""
+    try:
+        check_json(*values)
+    except MismatchError:
+        return False
+    return True
 
 
 @attrs.frozen

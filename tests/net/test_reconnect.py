@@ -660,6 +660,10 @@ async def test_many_lost_connections_leave_no_descriptor_and_no_task(serve, shor
     with trio.fail_after(60):
         async with serve(UnixTransport(), address=f"unix://{short_dir}/p/sock") as pod:
             policy = Reconnect(first=0.0001, longest=0.0001)
+            async with pod.client():
+                pass  # with its first connection a server begins to write to several at once, and goes on with that
+            while pod.server.connections:
+                await trio.lowlevel.checkpoint()
             before, tasks = len(os.listdir("/proc/self/fd")), trio.lowlevel.current_statistics().tasks_living
             async with pod.client(reconnect=policy) as client:
                 assert isinstance(await client.receive(), Snapshot)

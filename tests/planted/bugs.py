@@ -325,10 +325,10 @@ _NET = (
         (
             Edit(
                 "podkit_transports._channel:LineChannel._write",
-                "            await self._stream.send_all(data)\n",
-                '            await self._stream.send_all(data.rstrip(b"\\n"))\n'
-                "            await trio.lowlevel.checkpoint()\n"
-                '            await self._stream.send_all(b"\\n")\n',
+                "                await self._put(data)\n",
+                '                await self._put(data.rstrip(b"\\n"))\n'
+                "                await trio.lowlevel.checkpoint()\n"
+                '                await self._put(b"\\n")\n',
             ),
             Edit("podkit_transports._channel:LineChannel._write", "self._closed = True\n            self._stream.abort()\n", ""),
         ),

@@ -357,3 +357,17 @@ def test_containers_given_as_lists_are_kept_as_tuples():
     assert Snapshot([1], GREETING).entries == (1,)
     assert protocol.CompletionsEvent(CompletionKind.FILE, [protocol.Completion("a")]).entries == (protocol.Completion("a"),)
     assert hash(RunEnd(RunResult.FINISHED)) == hash(RunEnd(RunResult.FINISHED))
+
+
+def test_an_entry_of_a_snapshot_that_is_no_json_value_is_named():
+    with pytest.raises(LocalProtocolError, match=r"entries\.1: set is not a JSON value"):
+        encode_event(Snapshot([{"a": [1]}, {"b": set()}], GREETING))
+
+
+@pytest.mark.parametrize("text", ['"', "\\", '\\"', '["', '"]', "[[{{", "\\\\[", 'a"b\\n]'])
+def test_brackets_and_escapes_in_text_do_not_count_as_nesting(text):
+    """However often they stand in one frame, and whatever stands beside them."""
+    entries = [{"t": text, "u": [text, {"v": text}]} for _ in range(100)]
+    assert decode_event(encode_event(Snapshot(entries, GREETING))).entries == tuple(entries)
+    deep = json.loads("[" * 70 + json.dumps(text) + "]" * 70)
+    refused(event("snapshot", {"entries": [text, deep], "greeting": {}}), "nested")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from podkit.errors import LocalProtocolError, RemoteProtocolError
 from podkit_transports import _fast
-from podkit_transports._channel import LineChannel
+from podkit_transports._channel import SocketChannel
 from podkit_transports._fast import FastSocket
 
 made = []
@@ -35,12 +35,12 @@ def wired(*, max_line=2**20):
     """A channel and the bare other end of its socket."""
     ours, theirs = two_sockets()
     theirs.setblocking(False)
-    return LineChannel(FastSocket(ours), max_line=max_line), theirs
+    return SocketChannel(FastSocket(ours), max_line=max_line), theirs
 
 
 def pair(*, max_line=2**26):
     one, other = two_sockets()
-    return LineChannel(FastSocket(one), max_line=max_line), LineChannel(FastSocket(other), max_line=max_line)
+    return SocketChannel(FastSocket(one), max_line=max_line), SocketChannel(FastSocket(other), max_line=max_line)
 
 
 async def rest_of(bare):
@@ -183,6 +183,7 @@ async def test_an_exception_that_is_no_cancellation_closes_as_well():
         raise OddError
 
     channel._stream.send_all = interrupted
+    channel._stream.send_nowait = lambda data: 0
     with pytest.raises(OddError):
         await channel.send(b"half")
     with pytest.raises(trio.ClosedResourceError):
@@ -206,14 +207,14 @@ async def test_a_cancelled_send_wakes_who_receives_on_the_same_channel():
 
 async def test_after_a_failed_send_no_other_is_tried():
     channel, bare = wired()
-    whole = channel._stream.send_all
+    whole = channel._stream.send_nowait
 
-    async def half(data):
-        channel._stream.send_all = whole
-        await whole(data[:3])
+    def half(data):
+        channel._stream.send_nowait = whole
+        assert whole(data[:3]) == 3
         raise trio.BrokenResourceError("planted")
 
-    channel._stream.send_all = half
+    channel._stream.send_nowait = half
     for _ in range(2):
         with pytest.raises(trio.BrokenResourceError):
             await channel.send(b"torn frame")
@@ -361,10 +362,83 @@ async def test_opening_and_closing_five_thousand_times_keeps_no_descriptor():
 
 async def test_what_is_shown_of_a_channel_says_how_much_it_holds():
     channel, bare = wired()
-    assert repr(channel) == "<LineChannel holding 0 frames>"
+    assert repr(channel) == "<SocketChannel holding 0 frames>"
     bare.send(b"one\ntwo\n")
     await channel.receive()
-    assert repr(channel) == "<LineChannel holding 1 frames>"
+    assert repr(channel) == "<SocketChannel holding 1 frames>"
     await channel.aclose()
-    assert repr(channel) == "<LineChannel closed holding 1 frames>"
+    assert repr(channel) == "<SocketChannel closed holding 1 frames>"
     bare.close()
+
+
+async def test_what_is_written_without_waiting_arrives_before_what_is_sent_after_it():
+    one, other = pair()
+    assert one.send_nowait(b"first\nsecond\n") is True
+    await one.send(b"third")
+    with trio.fail_after(1):
+        assert await other.receive_many() == [b"first", b"second", b"third"]
+
+
+async def test_a_rest_that_found_no_room_goes_first_and_nothing_overtakes_it():
+    one, other = pair()
+    line = b"x" * 999 + b"\n"
+    sent = 0
+    while one.send_nowait(line * 100):
+        sent += 100
+    with pytest.raises(trio.WouldBlock):
+        one.send_nowait(b"overtaking\n")
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.send_many, [])
+            frames = [await other.receive() for _ in range(sent + 100)]
+        assert set(frames) == {line[:-1]}
+        assert one.send_nowait(b"after\n") is True
+        assert await other.receive() == b"after"
+
+
+async def test_without_room_for_a_byte_nothing_is_kept():
+    one, other = pair()
+    line = b"y" * 999 + b"\n"
+    while one._socket.send_nowait(line) == len(line):
+        pass
+    with pytest.raises(trio.WouldBlock):
+        one.send_nowait(b"lost\n")
+    assert one._rest is None
+    assert await other.receive() == line[:-1]
+
+
+async def test_who_waits_to_send_is_not_overtaken_by_who_does_not():
+    one, _other = pair()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.send, b"z" * 2_000_000)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.WouldBlock):
+                one.send_nowait(b"in the middle\n")
+            nursery.cancel_scope.cancel()
+    with pytest.raises(trio.ClosedResourceError):
+        one.send_nowait(b"after half a line\n")
+
+
+async def test_writing_without_waiting_to_a_peer_that_left_is_a_failed_send():
+    channel, bare = wired()
+    bare.close()
+    for _ in range(2):
+        with pytest.raises(trio.BrokenResourceError):
+            channel.send_nowait(b"x\n")
+
+
+async def test_a_peer_that_sends_without_pause_and_without_an_end_starves_nobody():
+    channel, bare = wired(max_line=10**9)
+    bare.setblocking(False)
+    turns = 0
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(channel.receive)
+            real = channel._socket.receive_nowait
+            channel._socket.receive_nowait = lambda: (bare.send(b"x" * 1000), real())[1]
+            bare.send(b"x")
+            while turns < 20:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+            nursery.cancel_scope.cancel()

@@ -6,7 +6,7 @@ import socket
 import pytest
 import trio
 
-from podkit_transports._channel import LineChannel
+from podkit_transports._channel import SocketChannel
 from podkit_transports._fast import FastSocket
 from podkit_transports._listener import SocketListener
 
@@ -33,7 +33,7 @@ def bare():
 
 
 def make(sock):
-    return LineChannel(FastSocket(sock), max_line=100)
+    return SocketChannel(FastSocket(sock), max_line=100)
 
 
 async def accepted(bare, *numbers):
