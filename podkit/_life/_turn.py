@@ -276,12 +276,11 @@ class Turn:
     def _end(self, current: _Current, result: RunResult) -> None:
         """End the run as the table says. What cannot be kept of that is kept later, and a run that finished counts as failed."""
         current.over = True
-        for call in current.calls:
-            self._tell(current, ToolResult(call, NO_RESULT, is_error=True, run=current.number))
+        self._close_calls(current)
         if current.turn is not None:
             ended = TurnResult.PAUSED if result is RunResult.PAUSED else TurnResult.FINISHED
             self._tell(current, TurnEnd(current.turn, ended, run=current.number))
-        current.calls, current.turn = [], None
+        current.turn = None
         if current.lost is not None and result not in (RunResult.PAUSED, RunResult.CANCELLED):
             result = RunResult.FAILED
         failure = None
@@ -308,6 +307,12 @@ class Turn:
                 return result, None
         self._must(end_entry(current.number, result, failure, self._session.now()))
         return result, failure
+
+    def _close_calls(self, current: _Current) -> None:
+        """Give a result to every call that was left without one: no model is asked again with a call that nothing answers."""
+        calls, current.calls = current.calls, []
+        for call in calls:
+            self._tell(current, ToolResult(call, NO_RESULT, is_error=True, run=current.number))
 
     def _tell(self, current: _Current, event: Event) -> None:
         """Commit and show what ends a run from our side."""
