@@ -19,6 +19,7 @@ from podkit._life import Child as Child
 from podkit._life import Pod as Pod
 from podkit._life import adopt_pod as adopt_pod
 from podkit._life import open_pod as open_pod
+from podkit._life import restore_pod as restore_pod
 from podkit._net import Client as Client
 from podkit._net import Reconnect as Reconnect
 from podkit._net import connect as connect

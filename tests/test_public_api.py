@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PROMISED = {
     "podkit": """
         open_pod adopt_pod connect Scope ScopeRule Permission Limits MemoryTransport MemoryRegistry FileRegistry TaskLauncher
-        MemorySessionStore FileSessionStore SessionInfo VerifiedSession ProcessLauncher
+        restore_pod MemorySessionStore FileSessionStore SessionInfo VerifiedSession ProcessLauncher
         Transcript TranscriptLimits fold_transcript inspect Completed Outcome StopReport Client Pod Child abc protocol errors
         PodkitError ProtocolError LocalProtocolError RemoteProtocolError InvalidNameError ScopeError InvalidRuleError NotSubsetError
         AccessDeniedError PathRefusedError RegistryError DuplicatePodError UnknownPodError WriteConflictError StaleIncarnationError
@@ -48,6 +48,7 @@ SIGNATURES = {
         "name worker * scope transport registry"
         " grant= tools= run_dir= cwd= address= plain= generation= confinement= require= limits="
     ),
+    "podkit:restore_pod": "name worker * sessions transport registry tools=",
     "podkit:adopt_pod": "worker * transport registry= tools=",
     "podkit:connect": "address * transport subscribe= buffer=",
     "podkit:inspect": "registry",

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from podkit.errors import SessionError
 from podkit.logic import (
     Abandon,
     Answer,
     AskCancel,
+    AskJob,
     AskNotify,
     AskPause,
     AskResume,
@@ -22,22 +23,23 @@ from podkit.logic import (
     AskShutdown,
     BackOff,
     BackoffOver,
+    CancelJob,
     Commit,
     CommitFailed,
-    Committed,
     Cut,
     EndRun,
     Input,
     Interrupt,
+    JobDone,
     Leave,
     Life,
-    NoticesSeen,
     Phase,
     Refill,
     Refilled,
     Return,
     Show,
     Start,
+    StartJob,
     step,
 )
 from podkit.protocol import (
@@ -93,6 +95,7 @@ class Actor:
         self._arm, self._leave = arm, leave
         self._inbox: deque[Input] = deque()
         self._busy = False
+        self._work: Callable[[], bool] = bool
 
     @property
     def status(self) -> Status:
@@ -142,6 +145,11 @@ class Actor:
             notice, replaces = self._notices.digest(child, event, wake=wake, gone=gone, fixed=life.committing)
         token = self.replies.open(ask, notice=notice)
         self.feed(AskNotify(token, notice=notice, wake=wake, client=False, child=child, news=True, replaces=replaces))
+
+    def job(self, ask: Ask, job: str, work: Callable[[], bool]) -> None:
+        """Rewrite the log, when the table allows it. `work` does it at once and says whether it was done."""
+        self._work = work
+        self.feed(AskJob(self.replies.open(ask), job))
 
     def feed(self, item: Input) -> None:
         """Put an input into the inbox and work until the inbox is empty."""
@@ -200,10 +208,14 @@ class Actor:
                 self._arm(self._wake_seconds, lambda: self.feed(Refilled(token)))
             case Return(notices=notices, reason=reason):
                 self._notices.give_back(notices, reason)
+            case StartJob(number=number):
+                self.feed(JobDone(number, ok=self._work()))
+            case CancelJob():
+                pass  # no job takes any time
             case Leave():
                 self._leave()
             case _:
-                _log.error("no performer for %r", effect)
+                assert_never(effect)
 
     def _answer(self, effect: Answer) -> None:
         ask, notice = self.replies.close(effect.ask)
@@ -221,7 +233,8 @@ class Actor:
     def _commit(self, effect: Commit) -> None:
         asked = self.replies.peek(effect.ask) if effect.ask is not None else None
         given = asked.method.input if asked is not None and isinstance(asked.method, RunMethod) else None
-        self._turn.prepare(effect, given)
-        if effect.ask is not None and effect.notices:
-            self.feed(NoticesSeen(effect.notices))
-        self.feed(Committed(effect.run))
+        try:
+            self._turn.prepare(effect, given)
+        except SessionError as error:
+            self._turn.alert(f"run {effect.run} was not started, since its input could not be kept: {error}")
+            self.feed(CommitFailed(effect.run))

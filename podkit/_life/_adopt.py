@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from podkit._os import Wards, own_process, read_all, say
+from podkit._os import Wards, new_uuid, own_process, read_all, say
 from podkit.errors import NotBornError
 from podkit.logic import decide_adopt
 from podkit.protocol import BirthCredential
@@ -16,16 +16,18 @@ from podkit.protocol import BirthCredential
 from ._authority import Authority
 from ._birth import take_birth_descriptor
 from ._house import House
+from ._kept import open_log
 from ._open import control_dirs
 from ._place import Place
 from ._plan_document import MAX_DOCUMENT, Document, decode_document
+from ._plan_manifest import Manifest
 from ._pod import Pod, Setting
 from ._upward import Upward
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from podkit.abc import Lease, Registry, Tool, Transport, Worker
+    from podkit.abc import Lease, Registry, SessionStore, Tool, Transport, Worker
 
     from ._birth import Birth
 
@@ -52,7 +54,12 @@ async def adopt_pod(worker: Worker, *, transport: Transport, registry: Registry 
     if from_fd is None:
         raise NotBornError(reason=f"{type(transport).__name__} cannot take over an inherited listener")
     listener = from_fd(document.listener_fd, document.address)
-    house = await house_of(document, worker, transport, registry, tools, lease, listener, own=own_process())
+    sessions = None
+    if document.sessions:
+        from podkit._store import open_sessions  # late, for the same reason
+
+        sessions = open_sessions(document.sessions)
+    house = await house_of(document, worker, transport, registry, tools, lease, listener, own=own_process(), sessions=sessions)
     async with trio.open_nursery() as nursery:
         with trio.CancelScope(shield=True):  # see `living`
             await nursery.start(house.live)
@@ -67,7 +74,16 @@ async def adopt_in_task(birth: Birth, worker: Worker, *, tools: Sequence[Tool]) 
     parent = birth.parent
     registry = parent.authority.registry
     house = await house_of(
-        birth.document, worker, parent.transport, registry, tools, birth.lease, birth.listener, own=None, wards=parent.setting.wards
+        birth.document,
+        worker,
+        parent.transport,
+        registry,
+        tools,
+        birth.lease,
+        birth.listener,
+        own=None,
+        wards=parent.setting.wards,
+        sessions=parent.setting.kept.sessions,
     )
     if birth.process is not None:
         birth.process.house = house.scope
@@ -116,6 +132,7 @@ async def house_of(
     *,
     own: tuple[int, int] | None,
     wards: Wards | None = None,
+    sessions: SessionStore | None = None,
 ) -> House:
     # A child that is a task has no process of its own that anybody might signal.
     pid, started = (None, None) if own is None else own
@@ -131,7 +148,8 @@ async def house_of(
         )
     )
     place = Place(document.run_dir)
-    authority = Authority(registry, table, table[document.incarnation], control=control_dirs(registry, place))
+    authority = Authority(registry, table, table[document.incarnation], control=control_dirs(registry, place, sessions))
+    kept = await open_log(sessions, _manifest(document), restore=document.restore)
     credential = BirthCredential(document.name, document.incarnation, document.secret)
     setting = Setting(
         worker=worker,
@@ -145,9 +163,16 @@ async def house_of(
         upward=Upward(document.parent_address, credential, transport, alive=lambda: _parent_lives(document, registry)),
         parent_instance=document.parent_instance,
         wards=wards or Wards(),
+        kept=kept,
     )
+    try:
+        pod = Pod(authority, setting)
+    except BaseException:
+        with trio.CancelScope(shield=True):
+            await kept.log.aclose()
+        raise
     return House(
-        Pod(authority, setting),
+        pod,
         lease=lease,
         listener=listener,
         key=transport.key(document.address),
@@ -156,9 +181,33 @@ async def house_of(
     )
 
 
+def _manifest(document: Document) -> Manifest:
+    """What a child keeps of itself. It is for its parent to restore it, and what it may do then is what it is given then."""
+    return Manifest(
+        name=document.name,
+        session=new_uuid(),
+        tree=document.tree,
+        incarnation=document.incarnation,
+        scope=document.scope,
+        grant=document.grant,
+        cwd=document.cwd,
+        address=document.address,
+        run_dir=document.run_dir,
+        plain=None,
+        generation="B",
+        level=document.confinement,
+        limits=document.limits,
+        parent=document.parent,
+    )
+
+
 async def _parent_lives(document: Document, registry: Registry) -> bool:
-    """A lease that is missing says nothing; once it was forgotten, its row is gone as well."""
-    return document.parent_incarnation in await registry.rows() and await registry.held(_parent_key(document))
+    """Whether there is a parent of that name, also a restored one. A lease that is missing says nothing; once it was forgotten, its
+    row is gone as well."""
+    rows = await registry.rows()
+    row = rows.get(document.incarnation)
+    parent = None if row is None else rows.get(row.parent)
+    return parent is not None and parent.name == document.parent and await registry.held(parent.key)
 
 
 def _parent_key(document: Document) -> str:

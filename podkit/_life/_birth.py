@@ -48,6 +48,8 @@ class Birth(ports.Birth):
             raise LaunchFailedError(self.name, "its registry is known in this program only; use FileRegistry for programs")
         if listener_fd is None or self.lease.fd is None:
             raise LaunchFailedError(self.name, "its transport has no listener that a program can inherit")
+        if self.document.restore and not self.document.sessions:
+            raise LaunchFailedError(self.name, "its sessions are known in this program only, so no other can restore it")
         config_read, self._config_write = pipe()
         self._ready_read, ready_write = pipe()
         self._fds = [config_read, ready_write]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from podkit._net import exchange
-from podkit._os import new_incarnation, new_secret
+from podkit._os import new_incarnation, new_secret, now
 from podkit.confinement import Settled, check_pins, settle_targets
 from podkit.errors import (
     DeliveryError,
@@ -26,6 +26,7 @@ from ._birth import Birth
 from ._child import Child
 from ._deaths import take_back, watch_child
 from ._plan_document import Document
+from ._plan_manifest import ChildRecord
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,8 +52,9 @@ async def spawn(
     cwd: str | None,
     on_parent_death: str,
     ready_timeout: float,
+    restore: bool = False,
 ) -> Child:
-    """See `Pod.spawn`. A birth is cancelled when its pod begins to stop."""
+    """See `Pod.spawn` and, with `restore`, `Pod.restore_child`. A birth is cancelled when its pod begins to stop."""
     if on_parent_death not in ("stop", "keep"):
         raise ValueError("on_parent_death is 'stop' or 'keep'")
     if pod.actor.stopping:
@@ -62,7 +64,7 @@ async def spawn(
         pod.births.add(under_way)  # from here a pod that begins to stop waits for no birth: it cancels it
         try:
             plan = await _plan(pod, request)
-            child = await _Delivery(pod, request, launcher, on_parent_death, ready_timeout).perform(plan)
+            child = await _Delivery(pod, request, launcher, on_parent_death, ready_timeout, restore=restore).perform(plan)
         finally:
             pod.births.discard(under_way)
     if under_way.cancelled_caught:
@@ -118,7 +120,10 @@ async def _deliver(child: Child, task: str, seconds: float) -> None:
 class _Delivery:
     """One attempt. `perform` returns the child, or has undone everything."""
 
-    def __init__(self, pod: Pod, request: BirthRequest, launcher: Launcher, on_parent_death: str, timeout: float) -> None:
+    def __init__(
+        self, pod: Pod, request: BirthRequest, launcher: Launcher, on_parent_death: str, timeout: float, *, restore: bool
+    ) -> None:
+        self.restore = restore
         self.pod, self.request, self.launcher = pod, request, launcher
         self.on_parent_death, self.timeout = on_parent_death, timeout
         self.incarnation, self.secret = new_incarnation(), new_secret()
@@ -189,7 +194,7 @@ class _Delivery:
                 scope=self.request.scope,
                 grant=self.request.grant,
                 address=self._address(),
-                since=pod.setting.clock(),
+                since=now(),
                 run_dir=pod.place.run_dir,
                 secret_sha256=secret_digest(self.secret),
                 born_of=pod.authority.row.born_of,
@@ -218,13 +223,27 @@ class _Delivery:
         pod, row, birth = self.pod, self.row, self.birth
         assert row is not None
         assert birth is not None
+        self._remember(birth.document)
         child = Child(pod, row, address=birth.document.address, process=self.process, instance=self.instance)
         pod.children.add(child)
         pod.start_soon(watch_child, pod, child, row)
         return child
 
+    def _remember(self, document: Document) -> None:
+        self.pod.members.keep(
+            ChildRecord(
+                name=document.name,
+                incarnation=document.incarnation,
+                scope=document.scope,
+                grant=document.grant,
+                cwd=self.request.cwd,
+                on_parent_death=document.on_parent_death,
+            )
+        )
+
     def _document(self, address: str) -> Document:
         pod = self.pod
+        sessions = pod.setting.kept.sessions
         return Document(
             name=self.request.name,
             incarnation=self.incarnation,
@@ -242,6 +261,8 @@ class _Delivery:
             on_parent_death=self.on_parent_death,
             confinement=pod.confinement,
             limits=pod.limits,
+            sessions="" if sessions is None else sessions.locator or "",
+            restore=self.restore,
             secret=self.secret,
         )
 

@@ -10,6 +10,7 @@ import trio
 import podkit.abc as ports
 from podkit._net import Controls, connect, exchange
 from podkit._os import new_incarnation
+from podkit.errors import PodUnreachableError
 from podkit.protocol import Accepted, Event, Method, Resume, Run, RunEnd, Snapshot, Status
 
 from ._deaths import stop_child
@@ -68,7 +69,12 @@ class Child(Controls, ports.Child):
         """What somebody says of its status."""
         self._status = status
 
+    def _check_there(self) -> None:
+        if not self.address:  # it was gone before this pod was restored, and may have been anywhere
+            raise PodUnreachableError(self.address, f"pod `{self.name}` is gone")
+
     async def _send(self, method: Method, *, run: int | None = None) -> Event:
+        self._check_there()
         reply = await exchange(
             self.address,
             method,
@@ -88,6 +94,7 @@ class Child(Controls, ports.Child):
 
     @asynccontextmanager
     async def _watch(self) -> AsyncIterator[trio.abc.ReceiveChannel[Event]]:
+        self._check_there()
         async with connect(self.address, transport=self._parent.transport, expect=(self.name, self.incarnation)) as client:
             yield client
 
@@ -108,7 +115,8 @@ class Child(Controls, ports.Child):
         raise AssertionError("a subscription starts with a snapshot")
 
     async def stop(self, *, grace: float = 5.0) -> StopReport:
-        """Ask, terminate, kill, its children first. Returns when no process of it is left and its scope is back.
+        """Ask, terminate, kill, its children first. Returns when no process of it is left and its scope is back. From here it is
+        no child of ours any more: one that is gone already is forgotten, and cannot be restored by us.
 
         `grace` (seconds) is given to each of the three. Idempotent: stopping again returns the same report. Raises
         `StopFailedError` when something is left; the record is kept and stopping can be tried again.

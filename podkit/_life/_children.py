@@ -53,6 +53,12 @@ class Children(Mapping[str, "Child"]):
         if self._handles.get(child.name) is child:
             del self._handles[child.name]
 
+    def lose(self, child: Child) -> None:
+        """It is gone and belongs to us still: its handle stays until it is stopped or restored. A successor of its name stays."""
+        self.family = self.family.remove(child.name, child.incarnation)
+        if self._handles.get(child.name, child).incarnation == child.incarnation:
+            self._handles[child.name] = child
+
     def judge(self, event: PodEvent) -> tuple[Family, tuple[FamilyEffect, ...]]:
         """What a report would do: the family after it, for `heard`, and what follows, for the caller to do. Changes nothing."""
         return apply_pod_event(self.family, event)

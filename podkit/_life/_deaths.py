@@ -54,6 +54,8 @@ async def stop_child(child: Child, *, grace: float) -> StopReport:
             returned=child.scope,
             seconds=trio.current_time() - began,
         )
+        child.parent.members.forget(child)
+        child.parent.children.remove(child)
         return child.report
 
 
@@ -191,7 +193,11 @@ async def watch_child(pod: Pod, child: Child, row: Allocation) -> None:
     child.orphans = orphans
     await insist_on_taking_back(pod, row)
     state = pod.children.state(child)
-    pod.children.remove(child)
+    if status != 0 and not child.stopping.locked() and pod.members.knows(child):
+        pod.children.lose(child)
+    else:
+        pod.members.forget(child)
+        pod.children.remove(child)
     child.gone.set()
     for orphan in orphans:
         pod.start_soon(watch_orphan, pod, orphan)

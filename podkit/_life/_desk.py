@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from podkit.logic import Phase, rewind_targets
@@ -33,6 +32,7 @@ from podkit.protocol import (
 
 from ._completions import Completer
 from ._reports import take_report
+from ._rewinding import take_rewind
 
 if TYPE_CHECKING:
     from podkit._net import Ask, Hub
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _QUESTIONS = (
     GetHistory | ListVisiblePods | InspectPod | AttachOrRestorePod | ListCompletions | ListRewindTargets | Compact | RewindTo
 )
-_IN_MEMORY = "the log of this pod is in memory and is never rewritten"
+_NO_COMPACTION = "the worker of this pod does not compact its log"
 _NOBODY = "no such pod is visible here"
 
 
@@ -113,10 +113,11 @@ class PodDesk:
             case ListCompletions():
                 self._completer.complete(ask, ask.method)
             case ListRewindTargets():
-                segment = str(uuid.uuid5(uuid.NAMESPACE_OID, self.incarnation))
-                ask.answer(rewind_targets(self._pod.log.data, segment_id=segment, refusal=_IN_MEMORY))
-            case Compact() | RewindTo():
-                ask.answer(Error(ErrorCode.INVALID_REQUEST, _IN_MEMORY))
+                ask.answer(rewind_targets(self._pod.log.data, segment_id=self._pod.log.segment))
+            case RewindTo():
+                take_rewind(self._pod, ask, ask.method)
+            case Compact():
+                ask.answer(Error(ErrorCode.INVALID_REQUEST, _NO_COMPACTION))
             case _:
                 self._pod.actor.submit(ask)
 

@@ -64,6 +64,7 @@ class House:
                     await nursery.start(server.serve)
                     if pod.setting.upward is not None:
                         nursery.start_soon(pod.setting.upward.run)
+                    pod.begin()
                     task_status.started()
                     await pod.leaving()
                     await self._leave(server)
@@ -87,6 +88,7 @@ class House:
 
     async def _leave(self, server: Server) -> None:
         pod = self.pod
+        pod.members.closed = True
         for birth in tuple(pod.births):
             birth.cancel()
         if children := list(pod.children.handles()):
@@ -136,6 +138,7 @@ class House:
                 pod.authority.end()
                 await self._listener.aclose()
                 await self._end_programs()
+                await self._let_go_of_session()
                 self._clear()
                 ended = pod.authority.table.get(pod.incarnation) is None
                 if ended or not self._own_program:
@@ -161,6 +164,14 @@ class House:
             _log.error("programs of pod %s do not end; its scope stays taken until they do", self.pod.name, extra=where)
         if self._own_wards:
             await self.pod.setting.wards.aclose()
+
+    async def _let_go_of_session(self) -> None:
+        """Before the lease: whoever finds that free may restore us."""
+        pod = self.pod
+        try:
+            await pod.log.aclose()
+        except (PodkitError, OSError) as error:
+            _log.warning("the session of pod %s: %s", pod.name, error, extra={"incarnation": pod.incarnation})
 
     def _clear(self) -> None:
         pod = self.pod

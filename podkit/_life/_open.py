@@ -7,10 +7,9 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
-from podkit._os import Wards, new_incarnation, new_tree, now, own_process
+from podkit._os import Wards, new_incarnation, new_tree, new_uuid, now, own_process
 from podkit.confinement import choose, settle_targets
 from podkit.errors import ConfinementError, RegistryError
 from podkit.logic import Limits, decide_adopt, decide_free, decide_root
@@ -18,14 +17,16 @@ from podkit.protocol import check_name
 
 from ._authority import Authority
 from ._house import House
+from ._kept import Kept, open_log
 from ._place import Place
+from ._plan_manifest import Manifest
 from ._pod import Pod, Setting
 from ._scratch import clear_scratch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
-    from podkit.abc import Lease, Registry, Tool, Transport, Worker
+    from podkit.abc import Lease, Registry, Session, SessionStore, Tool, Transport, Worker
     from podkit.confinement import Settled
     from podkit.logic import Fact, Scope, Table
 
@@ -42,6 +43,7 @@ async def open_pod(
     transport: Transport,
     registry: Registry,
     grant: Scope | None = None,
+    sessions: SessionStore | None = None,
     tools: Sequence[Tool] = (),
     run_dir: str | None = None,
     cwd: str | None = None,
@@ -65,31 +67,32 @@ async def open_pod(
     lease last. All of that is bounded in time. When somebody else shuts the pod down, the block goes on and `pod.stopped()`
     returns.
 
-    Raises `InvalidNameError`, `InvalidRuleError`, `WriteConflictError`, `ConfinementError`, `TransportError` and `RegistryError`;
-    then nothing is left behind.
+    `sessions` is where the pod keeps its log and what it was opened with, for `restore_pod` (None: nowhere, and all of it is gone
+    with the pod). A session belongs to the name: each opening begins a new one, and an earlier one is put aside. One store serves
+    the pods of one tree: the children keep theirs in it.
+
+    Raises `InvalidNameError`, `InvalidRuleError`, `WriteConflictError`, `ConfinementError`, `TransportError`, `RegistryError` and
+    `SessionError`; then nothing is left behind.
     """
     check_name(name)
-    limits = Limits() if limits is None else limits
-    level = choose(confinement, require)
-    _check_plain(plain, generation, transport)
+    check_plain(plain, generation, transport)
     tree = new_tree(name)
-    place = Place.of_root(registry, run_dir, tree)
-    house = await _Opening(
+    manifest = Manifest(
         name=name,
-        worker=worker,
+        session=tree if sessions is None else new_uuid(),
+        tree=tree,
+        incarnation=new_incarnation(),
         scope=scope,
         grant=grant,
-        transport=transport,
-        registry=registry,
-        tools=tools,
-        place=place,
-        tree=tree,
         cwd=cwd or os.getcwd(),
-        address=address or transport.address(name, place.run_dir),
-        limits=limits,
-        level=str(level.value),
-    ).build()
-    house.serve_plain(plain, generation)
+        address=address,
+        run_dir=run_dir,
+        plain=plain,
+        generation=generation,
+        level=str(choose(confinement, require).value),
+        limits=Limits() if limits is None else limits,
+    )
+    house = await Opening(manifest, worker=worker, transport=transport, registry=registry, tools=tools, sessions=sessions).build()
     async with living(house) as pod:
         yield pod
 
@@ -114,95 +117,113 @@ async def living(house: House) -> AsyncIterator[Pod]:
         raise failure
 
 
-@attrs.define(eq=False, kw_only=True)
-class _Opening:
-    """One attempt to open a root. `build` answers its house, or has undone everything."""
+class Opening:
+    """One attempt to open a root, or to restore one from its `session`. `build` answers its house, or has undone everything."""
 
-    name: str
-    worker: Worker
-    scope: Scope
-    grant: Scope | None
-    transport: Transport
-    registry: Registry
-    tools: Sequence[Tool]
-    place: Place
-    tree: str
-    cwd: str
-    address: str
-    limits: Limits
-    level: str
-    incarnation: str = attrs.field(factory=new_incarnation)
+    def __init__(
+        self,
+        manifest: Manifest,
+        *,
+        worker: Worker,
+        transport: Transport,
+        registry: Registry,
+        tools: Sequence[Tool],
+        sessions: SessionStore | None,
+        session: Session | None = None,
+    ) -> None:
+        self._manifest = manifest
+        self._worker, self._transport, self._registry, self._tools = worker, transport, registry, tools
+        self._sessions, self._session = sessions, session
+        self._place = Place.of_root(registry, manifest.run_dir, manifest.tree)
+        self._address = manifest.address or transport.address(manifest.name, self._place.run_dir)
 
     async def build(self) -> House:
-        settled = settle_targets(self.scope, make=None) if self.registry.paths_are_real else None
-        await sweep(self.registry, self.incarnation)
-        lease = await self.registry.hold(f"{self.name}.{self.incarnation}")
-        listener = None
+        """Take the lease and the row, listen, open the log. Raises what `open_pod` and `restore_pod` raise."""
+        manifest, registry = self._manifest, self._registry
+        settled = settle_targets(manifest.scope, make=None) if registry.paths_are_real else None
+        await sweep(registry, manifest.incarnation)
+        lease = await registry.hold(f"{manifest.name}.{manifest.incarnation}")
+        listener = kept = None
         try:
-            await self.registry.transact(lambda table: self._reserve(table, settled))
-            self.place.open()
-            self.place.make(self.name)
-            listener = await self.transport.listen(self.address)
-            self.address = str(getattr(listener, "address", None) or self.address)
-            table = await self.registry.transact(self._adopt)
-            return House(self._pod(table), lease=lease, listener=listener, key=self.transport.key(self.address), own_wards=True)
+            await registry.transact(lambda table: self._reserve(table, settled))
+            self._place.open()
+            self._place.make(manifest.name)
+            listener = await self._transport.listen(self._address)
+            self._address = str(getattr(listener, "address", None) or self._address)
+            table = await registry.transact(self._adopt)
+            kept = await open_log(self._sessions, manifest, restore=self._session is not None, session=self._session)
+            house = House(
+                self._pod(table, kept), lease=lease, listener=listener, key=self._transport.key(self._address), own_wards=True
+            )
         except BaseException:
             with trio.move_on_after(_UNDO_SECONDS, shield=True):
+                if kept is not None:
+                    await kept.log.aclose()
                 if listener is not None:
                     await listener.aclose()
                 await self._undo(lease)
             raise
+        house.serve_plain(manifest.plain, manifest.generation)
+        return house
 
     def _reserve(self, table: Table, settled: Settled | None) -> Iterable[Fact]:
+        manifest = self._manifest
         return decide_root(
             table,
-            name=self.name,
-            tree=self.tree,
-            incarnation=self.incarnation,
-            scope=self.scope,
-            grant=self.grant,
-            address=self.address,
+            name=manifest.name,
+            tree=manifest.tree,
+            incarnation=manifest.incarnation,
+            scope=manifest.scope,
+            grant=manifest.grant,
+            address=self._address,
             since=now(),
-            run_dir=self.place.run_dir,
+            run_dir=self._place.run_dir,
             live=False,
-            born_of=self.tree,
+            born_of=manifest.session,
             where=None if settled is None else settled.where,
             pins=() if settled is None else settled.pins,
-            max_rows=self.limits.pods,
+            takes_back=self._session is not None,
+            max_rows=manifest.limits.pods,
         )
 
     def _adopt(self, table: Table) -> Iterable[Fact]:
         pid, started = own_process()
-        return decide_adopt(table, name=self.name, incarnation=self.incarnation, pid=pid, started=started, address=self.address)
-
-    def _pod(self, table: Table) -> Pod:
-        control = control_dirs(self.registry, self.place)
-        setting = Setting(
-            worker=self.worker,
-            tools=self.tools,
-            transport=self.transport,
-            place=self.place,
-            cwd=self.cwd,
-            limits=self.limits,
-            level=self.level,
-            address=self.address,
-            wards=Wards(),
+        manifest = self._manifest
+        return decide_adopt(
+            table, name=manifest.name, incarnation=manifest.incarnation, pid=pid, started=started, address=self._address
         )
-        return Pod(Authority(self.registry, table, table[self.incarnation], control=control), setting)
+
+    def _pod(self, table: Table, kept: Kept) -> Pod:
+        manifest = kept.manifest
+        control = control_dirs(self._registry, self._place, self._sessions)
+        setting = Setting(
+            worker=self._worker,
+            tools=self._tools,
+            transport=self._transport,
+            place=self._place,
+            cwd=manifest.cwd,
+            limits=manifest.limits,
+            level=manifest.level,
+            address=self._address,
+            wards=Wards(),
+            kept=kept,
+        )
+        return Pod(Authority(self._registry, table, table[manifest.incarnation], control=control), setting)
 
     async def _undo(self, lease: Lease) -> None:
+        own = self._manifest.incarnation
         try:
-            await self.registry.transact(lambda table: decide_free(table, incarnation=self.incarnation, author=self.incarnation))
+            await self._registry.transact(lambda table: decide_free(table, incarnation=own, author=own))
         except (RegistryError, OSError) as error:
             # The lease stays, to be found free: a row whose lease is missing would count as held.
-            _log.warning("the row of pod %s may be left until somebody looks: %s", self.name, error)
+            _log.warning("the row of pod %s may be left until somebody looks: %s", self._manifest.name, error)
             lease.release()
         else:
             lease.release()
-            await self.registry.forget(lease.key)
+            await self._registry.forget(lease.key)
         finally:
-            self.place.clear(self.name)
-            self.place.close()
+            self._place.clear(self._manifest.name)
+            self._place.close()
 
 
 async def sweep(registry: Registry, author: str) -> None:
@@ -215,12 +236,13 @@ async def sweep(registry: Registry, author: str) -> None:
             place.close()
 
 
-def control_dirs(registry: Registry, place: Place) -> tuple[str, ...]:
+def control_dirs(registry: Registry, place: Place, sessions: SessionStore | None) -> tuple[str, ...]:
     """podkit's own directories, which are outside every scope."""
-    return tuple(path for path in (registry.directory, place.run_dir) if path is not None)
+    kept = None if sessions is None else sessions.directory
+    return tuple(path for path in (registry.directory, place.run_dir, kept) if path is not None)
 
 
-def _check_plain(plain: str | None, generation: str, transport: Transport) -> None:
+def check_plain(plain: str | None, generation: str, transport: Transport) -> None:
     if plain not in (None, "watch", "command"):
         raise ValueError("plain is None, 'watch' or 'command'")
     if generation not in ("A", "B"):

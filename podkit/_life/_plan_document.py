@@ -33,6 +33,8 @@ class Document:
     on_parent_death: str
     confinement: str
     limits: Limits
+    sessions: str
+    restore: bool
     secret: str = attrs.field(repr=False)
     lease_fd: int | None = None
     listener_fd: int | None = None
@@ -65,6 +67,8 @@ def decode_document(raw: bytes) -> Document:
                 raise NotBornError(reason=f"the birth document names no descriptor for {key}")
         if not isinstance(data.get("run_dir"), str | None) or data.get("run_dir") == "":
             raise NotBornError(reason="the birth document names no run directory")
+        if not isinstance(data.get("sessions"), str) or not isinstance(data.get("restore"), bool):
+            raise NotBornError(reason="the birth document does not say where sessions are kept")
         check_name(data.get("name"))
         limits = data.get("limits")
         if not isinstance(limits, dict) or limits.keys() != {field.name for field in attrs.fields(Limits)}:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from podkit.protocol import (
     AssistantItemEntry,
+    ErrorCode,
     InvokeEntry,
     LlmUsageEntry,
     MessageItem,
@@ -30,8 +32,12 @@ from podkit.protocol import (
 )
 
 if TYPE_CHECKING:
+    from podkit.errors import SessionError
     from podkit.logic import Commit
-    from podkit.protocol import ErrorCode, Event, LogEntry, Segment
+    from podkit.protocol import Event, LogEntry, Segment
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_RESULT = "no result: the run ended while this call was under way; what it did is not known, and it was not repeated"
 
 
 def input_entries(commit: Commit, given: str | tuple[Segment, ...], ts: int) -> tuple[LogEntry, ...]:
@@ -79,3 +85,9 @@ def end_entry(run: int, result: RunResult, failure: tuple[ErrorCode, str] | None
 def abandoned_entry(run: int, ts: int) -> LogEntry:
     """A paused run that will not be carried on."""
     return PausedTurnAbandonedEntry(ts=ts, run=run)
+
+
+def lost_failure(error: SessionError) -> tuple[ErrorCode, str]:
+    """How a run fails that could not be kept in the log."""
+    code = ErrorCode.STORAGE_FULL if error.errno in _FULL else ErrorCode.INTERNAL
+    return code, f"what the run did could not be kept in the log: {error}"

@@ -10,16 +10,16 @@ import trio
 
 import podkit.abc as ports
 from podkit._net import Ask, Controls, Hub, Origin
-from podkit._os import now
 from podkit.confinement import Files, Level, made_sensitive
-from podkit.errors import MethodRejectedError
+from podkit.errors import DuplicatePodError, MethodRejectedError, UnknownPodError
+from podkit.logic import WAKE_TIMER, BackoffOver, restored_life
 from podkit.protocol import Error, Event, Method, RunEnd, RunResult, Status, encode_method
 
 from ._actor import Actor
 from ._births import spawn
 from ._children import Children
 from ._desk import PodDesk
-from ._log import SessionLog
+from ._members import Members
 from ._notices import NoticeBox
 from ._plan_programs import plan_request
 from ._plan_reports import report_of
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from podkit.logic import Input, Limits, Scope
 
     from ._authority import Authority
+    from ._kept import Kept
+    from ._log import SessionLog
     from ._place import Place
     from ._upward import Upward
 
@@ -53,9 +55,9 @@ class Setting:
     level: str
     address: str
     wards: Wards
+    kept: Kept
     upward: Upward | None = None
     parent_instance: str | None = attrs.field(default=None, repr=False)
-    clock: Callable[[], float] = now
 
 
 class Pod(Controls, ports.Pod):
@@ -76,6 +78,7 @@ class Pod(Controls, ports.Pod):
     notices: NoticeBox
     actor: Actor
     desk: PodDesk
+    members: Members
     programs: Programs
 
     def __init__(self, authority: Authority, setting: Setting) -> None:
@@ -89,7 +92,8 @@ class Pod(Controls, ports.Pod):
         self._children = Children()
         self.births: set[trio.CancelScope] = set()
         self.hub = Hub(self.limits)
-        self.log = SessionLog(setting.clock)
+        self.log = setting.kept.log
+        self.members = Members(setting.kept)
         self._files = Files(
             scope=lambda: authority.scope,
             gate=authority.gate,
@@ -132,6 +136,9 @@ class Pod(Controls, ports.Pod):
             leave=self._leaving.set,
             limits=self.limits,
         )
+        if setting.kept.restored:
+            turn.restore(setting.kept.state)
+            self.actor.life = restored_life(self.actor.life, setting.kept.state)
         self.desk = PodDesk(self)
 
     def __repr__(self) -> str:
@@ -162,6 +169,12 @@ class Pod(Controls, ports.Pod):
         return self.programs.jobs
 
     # What the house calls.
+
+    def begin(self) -> None:
+        """The pod can be reached: meet the children it had, and start the run that waiting notices ask for."""
+        if self.setting.kept.restored:
+            self.members.meet(self)
+            self._feed(BackoffOver(WAKE_TIMER))
 
     def enter(self, nursery: trio.Nursery) -> None:
         """From here tasks of the pod run in `nursery`."""
@@ -267,6 +280,31 @@ class Pod(Controls, ports.Pod):
             cwd=cwd,
             on_parent_death=on_parent_death,
             ready_timeout=ready_timeout,
+        )
+
+    async def restore_child(self, name: str, *, launcher: Launcher, ready_timeout: float = 10.0) -> Child:
+        """Start a child again that is gone, from its session: a birth as `spawn` has it, with the scope, the grant and the working
+        directory it was given then, which leave our authority anew. Its history is what it was, and it gets no task.
+
+        Raises `UnknownPodError` when we have no such child to restore, `DuplicatePodError` while it lives, and what `spawn` raises;
+        then it can be restored still.
+        """
+        record = self.members.get(name)
+        if record is None or self.setting.kept.sessions is None:
+            raise UnknownPodError(name)
+        if name in self.children and not self.children[name].gone.is_set():
+            raise DuplicatePodError(name)
+        return await spawn(
+            self,
+            name,
+            scope=record.scope,
+            launcher=launcher,
+            task=None,
+            grant=record.grant,
+            cwd=record.cwd,
+            on_parent_death=record.on_parent_death,
+            ready_timeout=ready_timeout,
+            restore=True,
         )
 
     async def run_process(

@@ -25,6 +25,7 @@ from podkit._os._ids import chance as chance
 from podkit._os._ids import new_incarnation as new_incarnation
 from podkit._os._ids import new_secret as new_secret
 from podkit._os._ids import new_tree as new_tree
+from podkit._os._ids import new_uuid as new_uuid
 from podkit._os._ids import now as now
 from podkit._os._lease import FifoLease as FifoLease
 from podkit._os._lease import LeaseState as LeaseState

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import uuid
 
 from podkit.protocol import check_name
 
@@ -26,6 +27,13 @@ def new_tree(name: str) -> str:
 def chance() -> float:
     """A random number from 0 to 1: for pauses that should not be everybody's, never for secrets."""
     return int(secrets.token_hex(4), 16) / 2**32
+
+
+def new_uuid() -> str:
+    """A fresh UUID of version 7: 48 bits of milliseconds since 1970, then chance, so that later ones sort after earlier ones."""
+    bits = (int(time.time() * 1000) & (1 << 48) - 1) << 80 | int(secrets.token_hex(10), 16)
+    bits = bits & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
+    return str(uuid.UUID(int=bits))
 
 
 def now() -> float:

@@ -209,6 +209,10 @@ class Pod(Controls):
         """Start a child with a part of our authority. See `podkit.Pod.spawn`."""
 
     @abstractmethod
+    async def restore_child(self, name: str, *, launcher: Launcher, ready_timeout: float = 10.0) -> Child:
+        """Start a child again that is gone, from its session. See `podkit.Pod.restore_child`."""
+
+    @abstractmethod
     async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> ToolOutput:
         """Call one of our tools as a model would. Raises `ToolError`."""
 

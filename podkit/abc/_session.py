@@ -116,6 +116,8 @@ class SessionStore(ABC):
     """
 
     locator: str | None = None
+    directory: str | None = None
+    """Where it keeps files, which is outside of every scope; None: nowhere."""
 
     @abstractmethod
     async def open(self, name: str, *, create: str | None = None) -> Session:

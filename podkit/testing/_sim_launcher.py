@@ -13,7 +13,7 @@ from podkit._life import house_of, until_stopped, wants_birth
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from podkit.abc import Process, Tool, Worker
+    from podkit.abc import Process, SessionStore, Tool, Worker
 
     from ._sim_program import Program
     from ._world import World
@@ -70,14 +70,20 @@ def send(program: Program, sig: int) -> None:
 
 
 async def adopt(
-    birth: Any, program: Program, worker: Worker, tools: Sequence[Tool], own: tuple[int, int] | None, late: float
+    birth: Any,
+    program: Program,
+    worker: Worker,
+    tools: Sequence[Tool],
+    own: tuple[int, int] | None,
+    sessions: SessionStore | None,
+    late: float,
 ) -> None:
     """Be the child of that birth, as `adopt_pod` is in a program of its own."""
     if late:
         await trio.sleep(late)
     registry, transport = program.registry, program.transport
     document = birth.document
-    house = await house_of(document, worker, transport, registry, tools, birth.lease, birth.listener, own=own)
+    house = await house_of(document, worker, transport, registry, tools, birth.lease, birth.listener, own=own, sessions=sessions)
     program.houses(house.pod)
     async with trio.open_nursery() as nursery:
         await nursery.start(house.live)

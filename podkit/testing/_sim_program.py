@@ -48,6 +48,7 @@ class Program:
         self.incarnation: str | None = None
         self.leases: list[Lease] = []
         self.disks: list[SimDisk] = []
+        self.sessions: list[Callable[[], None]] = []  # how each is let go
         self.channels: dict[SimChannel, None] = {}
         self.listeners: dict[SimListener, None] = {}
         self.scope = trio.CancelScope()
@@ -146,11 +147,14 @@ class Program:
             channel.hang_up()
         for disk in self.disks:
             disk.die()
+        for let_go in self.sessions:
+            let_go()
         for lease in self.leases:
             lease.release()
         self.listeners.clear()
         self.channels.clear()
         self.leases.clear()
+        self.sessions.clear()
 
 
 def only(error: BaseException) -> BaseException:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from podkit._life import Pod, open_pod
+from podkit._life import Pod, open_pod, restore_pod
 from podkit._net import Client, connect
 from podkit.abc import Tool, Worker
 from podkit.errors import PodUnreachableError
@@ -19,6 +19,7 @@ from ._sim_launcher import ProgramLauncher, ProgramProcess, adopt
 from ._sim_net import Net, SimTransport
 from ._sim_program import Program
 from ._sim_registry import SharedLog, SimRegistry
+from ._sim_sessions import SharedSessions, SimSessions
 from ._sim_trio import Scheduler
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class World:
     """
 
     registry: SharedLog
+    sessions: SharedSessions
     transport: SimTransport
     net: Net
     programs: list[Program]
@@ -56,6 +58,7 @@ class World:
     ) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - to choose what happens in a test
         self.registry = SharedLog() if registry is None else registry
+        self.sessions = SharedSessions()
         self.net = Net()
         self.transport = SimTransport(self.net)
         self.programs = []
@@ -74,19 +77,39 @@ class World:
     async def open_pod(self, name: str, worker: Worker, *, scope: Scope, **options: Any) -> AsyncIterator[Pod]:
         """Like `podkit.open_pod`, in a program of this world. `options` are those of `podkit.open_pod`.
 
-        When that program is crashed, the block goes on with a pod that is gone.
+        With `sessions=world.sessions` it can be restored, here or in any later program. When that program is crashed, the block
+        goes on with a pod that is gone.
         """
-        program = self._program(name)
         options.setdefault("cwd", "/")
         options.setdefault("confinement", "advisory")  # no program outside of this world is started in it
+        program = self._program(name)
+        if options.get("sessions") is self.sessions:
+            options["sessions"] = SimSessions(self.sessions, program)
+        self._of_world(program, options)
+        async with self._living(program, lambda: open_pod(name, worker, scope=scope, **options)) as pod:
+            yield pod
+
+    @asynccontextmanager
+    async def restore_pod(self, name: str, worker: Worker, **options: Any) -> AsyncIterator[Pod]:
+        """Like `podkit.restore_pod`, in a new program of this world, from `sessions` of the world."""
+        program = self._program(name)
+        options["sessions"] = SimSessions(self.sessions, program)
+        self._of_world(program, options)
+        async with self._living(program, lambda: restore_pod(name, worker, **options)) as pod:
+            yield pod
+
+    def _of_world(self, program: Program, options: dict[str, Any]) -> None:
         options.setdefault("transport", program.transport)
         options.setdefault("registry", program.registry)
-        opened, leave = trio.Event(), trio.Event()
+
+    @asynccontextmanager
+    async def _living(self, program: Program, make: Callable[[], AbstractAsyncContextManager[Pod]]) -> AsyncIterator[Pod]:
+        name, opened, leave = program.name, trio.Event(), trio.Event()
         failed: list[Exception] = []
 
         async def main() -> None:
             try:
-                async with open_pod(name, worker, scope=scope, **options) as pod:
+                async with make() as pod:
                     program.houses(pod)
                     opened.set()
                     await leave.wait()
@@ -228,7 +251,8 @@ class World:
         program.leases.append(birth.lease)
         birth.listener.give(program)
         own = None if self.pids is None else self.pids(program)
-        program.start(lambda: adopt(birth, program, worker, tools, own, late))
+        sessions = None if birth.parent.setting.kept.sessions is None else SimSessions(self.sessions, program)
+        program.start(lambda: adopt(birth, program, worker, tools, own, sessions, late))
         return ProgramProcess(program)
 
     async def _end(self) -> None:

@@ -71,7 +71,7 @@ JOBS = (StartJob, CancelJob)
 
 # For each phase: who is answered otherwise than with an acceptance, and with what.
 OPEN = {Compact: "invalid_request", RewindTo: "invalid_request", Hello: "invalid_request"}
-BUSY = OPEN | {Run: "already_running", Resume: "already_running"}
+BUSY = OPEN | {Run: "already_running", Resume: "already_running", RewindTo: "already_running"}
 REFUSED = {
     Phase.IDLE: OPEN | {Resume: "not_paused", Cancel: "not_running", Pause: "not_running"},
     Phase.STARTING: BUSY,
@@ -80,7 +80,7 @@ REFUSED = {
     Phase.CANCELLING: BUSY | {Pause: "not_running"},
     Phase.BUSY: BUSY | {Pause: "not_running"},
     Phase.PAUSED: OPEN,
-    Phase.STOPPING: OPEN | dict.fromkeys((Run, Resume, Pause, *WORDS), "stopping"),
+    Phase.STOPPING: OPEN | dict.fromkeys((Run, Resume, Pause, RewindTo, *WORDS), "stopping"),
     Phase.STOPPED: dict.fromkeys(METHODS, "stopping") | {Hello: "invalid_request"},
 }
 

@@ -32,6 +32,8 @@ WHOLE = Document(
     on_parent_death="stop",
     confinement="advisory",
     limits=podkit.Limits(depth=3, notices=7),
+    sessions="file:///s",
+    restore=False,
     secret="s" * 64,
     lease_fd=7,
     listener_fd=8,
@@ -56,7 +58,8 @@ def test_one_wrong_member_is_enough_to_refuse(key, value):
         del data[key]
     else:
         data[key] = value
-    if (key == "run_dir" and value is None) or (key.endswith("_fd") and value == 5):
+    lawful = {"run_dir": value is None, "sessions": value == "", "restore": value is True}
+    if lawful.get(key) or (key.endswith("_fd") and value == 5):
         decode_document(json.dumps(data).encode())
         return
     with pytest.raises(podkit.NotBornError):

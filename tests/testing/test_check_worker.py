@@ -308,7 +308,7 @@ MUTANTS = {
     OtherTurn: "W3",
     Summing: "W3",
     Orphaning: "W3",
-    Twice: "W3",
+    Twice: "W1",  # the pod refuses a second result itself
     Stubborn: "W4",
     Deaf: "W4",
     Explaining: "W4",

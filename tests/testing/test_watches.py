@@ -128,7 +128,7 @@ def test_a_result_too_many_is_seen(monkeypatch):
     close = Turn._close_calls
 
     def twice(self, current):
-        calls = dict(current.calls)
+        calls = list(current.calls)
         close(self, current)
         current.calls = calls
         close(self, current)

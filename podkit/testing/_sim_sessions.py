@@ -1,0 +1,40 @@
+"""The sessions of a world as one program of it sees them: when the program dies, it holds none any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from podkit._store import MemorySessionStore
+from podkit.abc import Session, SessionStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._sim_program import Program
+
+
+class SharedSessions(MemorySessionStore):
+    """What all programs of a world share. `opened(program, session)` may answer another session in its place, to watch it."""
+
+    opened: Callable[[Program, Session], Session] | None = None
+
+    def drop(self, session: Session) -> None:
+        """What the kernel does for a dead program: this very session is held no more."""
+        kept = self._kept.get(session.name)
+        if kept is not None and kept.holder is session:
+            kept.holder = None
+
+
+class SimSessions(SessionStore):
+    """The store in the hands of one program."""
+
+    def __init__(self, shared: SharedSessions, program: Program) -> None:
+        self._shared, self._program = shared, program
+
+    async def open(self, name: str, *, create: str | None = None) -> Session:
+        session = await self._shared.open(name, create=create)
+        self._program.sessions.append(lambda: self._shared.drop(session))
+        return session if self._shared.opened is None else self._shared.opened(self._program, session)
+
+    async def names(self) -> tuple[str, ...]:
+        return await self._shared.names()
