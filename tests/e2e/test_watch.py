@@ -25,7 +25,9 @@ CONTROL = re.compile(
     r"\x1b\[(?P<row>\d+);(?P<column>\d+)H|(?P<rest>\x1b\[K)|(?P<clear>\x1b\[2J)|\x1b\[H|\x1b\[\d*m|\x1b\[\?(?P<mode>\d+)(?P<set>[hl])"
 )
 TAKE = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-ENV = {**os.environ, "PYTHONUNBUFFERED": "1", "TERM": "xterm"}
+# Without the size of somebody else's terminal, which pytest hands to its workers.
+ENV = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+ENV |= {"PYTHONUNBUFFERED": "1", "TERM": "xterm"}
 
 
 class Pods:

@@ -15,7 +15,18 @@ from podkit._os._disk import Disk
 
 ROOM = Path(podkit.__file__).parent
 FILES = [*sorted(ROOM.glob("_store/*.py")), *(ROOM / "_os" / name for name in ("_lease.py", "_dirs.py"))]
-ALLOWED = {"path", "PathLike", "fspath", "geteuid", "getpid", "environ", "register_at_fork", "sched_yield", "set_inheritable"}
+ALLOWED = {
+    "path",
+    "PathLike",
+    "fspath",
+    "fsencode",
+    "geteuid",
+    "getpid",
+    "environ",
+    "register_at_fork",
+    "sched_yield",
+    "set_inheritable",
+}
 PATH = {"join", "abspath", "basename", "dirname", "split", "isabs", "samestat"}
 
 

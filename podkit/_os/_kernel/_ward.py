@@ -54,6 +54,8 @@ def fork(main: Callable[[], object]) -> int:
     try:
         main()
         status = 0
+    except BrokenPipeError:
+        pass  # whom it would have told was killed meanwhile, and nobody waits for it any more
     except BaseException as error:  # noqa: BLE001 - whatever it was, the copy must not go on as its original
         sys.stderr.write(f"podkit: {type(error).__name__}: {error}\n")
         sys.stderr.flush()
