@@ -82,7 +82,8 @@ def simulate_strikes(scenario: StruckScenario, *, seed: int = 0, faults: Faults 
         try:
             simulate(struck, seed=seed, faults=faults)
         except BaseException as error:
-            error.add_note(f"struck before step {at} of the operation, which is one of {strike.whose or 'the test'}")
+            where = f"struck before step {at} of the operation, which is one of {strike.whose or 'the test'}"
+            error.add_note(where if strike.landed else f"not struck: the operation was over after {at - 1} steps")
             raise
         if not strike.landed:
             if at == 1:

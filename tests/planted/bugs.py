@@ -10,11 +10,11 @@ _REGISTRY = (
         "a change of the registry truncates the log and writes all of it anew",
         (
             Edit(
-                "podkit._store._journal:Journal.append",
-                "written = self._disk.write(self._fd, line)\n",
-                "before = self._disk.pread(self._fd, self.mark.offset, 0)\n"
+                "podkit._store._journal:Journal.append_checked",
+                "if self._disk.write(self._fd, line) < length:\n",
+                "before = self._disk.pread(self._fd, offset, 0)\n"
                 "        self._disk.truncate(self._fd, 0)\n"
-                "        written = self._disk.write(self._fd, before + line) - len(before)\n",
+                "        if self._disk.write(self._fd, before + line) - len(before) < length:\n",
             ),
         ),
         caught=("disk faults", "simulation on disk 54"),
@@ -205,7 +205,7 @@ _LIVES = (
             ),
             Edit("podkit.logic._decisions:decide_adopt", "if not hmac.compare_digest(", "if False and not hmac.compare_digest("),
         ),
-        caught=("simulation 51",),
+        caught=("simulation 74",),
     ),
     Bug(
         "P11",
@@ -325,10 +325,10 @@ _NET = (
         (
             Edit(
                 "podkit_transports._channel:LineChannel._write",
-                "                await self._put(data)\n",
-                '                await self._put(data.rstrip(b"\\n"))\n'
-                "                await trio.lowlevel.checkpoint()\n"
-                '                await self._put(b"\\n")\n',
+                "            await self._put(data)\n",
+                '            await self._put(data.rstrip(b"\\n"))\n'
+                "            await trio.lowlevel.checkpoint()\n"
+                '            await self._put(b"\\n")\n',
             ),
             Edit("podkit_transports._channel:LineChannel._write", "self._closed = True\n            self._stream.abort()\n", ""),
         ),

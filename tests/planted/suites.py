@@ -62,7 +62,7 @@ def _noticed(scenario, faults, seeds):
 
 
 SIMULATED = {
-    "simulation": (simulation, 60),
+    "simulation": (simulation, 120),
     "simulation on disk": (simulation_on_disk, 60),
     "promises": (kept_promises, 20),
     "readers": (readers, 1),
