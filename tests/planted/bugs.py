@@ -381,9 +381,39 @@ _NET = (
     ),
 )
 
-BUGS = {bug.id: bug for bug in sorted((*_REGISTRY, *_SCOPE, *_LIVES, *_NET), key=lambda bug: bug.id)}
+_SESSIONS = (
+    Bug(
+        "P22",
+        "what a session does not take is logged and goes on as if it had",
+        (
+            Edit(
+                "podkit._life._log:SessionLog.append",
+                "self._session.append(raw)\n",
+                "try:\n"
+                "                    self._session.append(raw)\n"
+                "                except SessionError as error:\n"
+                '                    __import__("logging").getLogger("podkit").warning("not kept: %s", error)\n',
+            ),
+        ),
+        caught=("sessions 1",),
+    ),
+    Bug(
+        "P30",
+        "a call that was under way when its pod died is run again when the pod is restored",
+        (
+            Edit(
+                "podkit._life._pod:Pod.begin",
+                "    self.members.meet(self)\n",
+                "    self.members.meet(self)\n"
+                "        said = [entry['item'] for entry in self.log.data if 'item' in entry]\n"
+                "        cut = [item['call_id'] for item in said if 'was not run again' in item.get('summary', '')]\n"
+                "        for item in said:\n"
+                "            if item['kind'] == 'tool_call' and item['call_id'] in cut:\n"
+                "                self.start_soon(self.call_tool, item['name'], __import__('json').loads(item['arguments']))\n",
+            ),
+        ),
+        caught=("sessions 3",),
+    ),
+)
 
-LATER = {
-    "P22": "an append error that is logged and ignored: session logs are in memory so far and cannot fail",
-    "P30": "a tool run again when a session resumes: no session is resumed from a log so far",
-}
+BUGS = {bug.id: bug for bug in sorted((*_REGISTRY, *_SCOPE, *_LIVES, *_NET, *_SESSIONS), key=lambda bug: bug.id)}
