@@ -71,7 +71,7 @@ SIMULATED = {
     "simulation": (simulation, 120),
     "simulation on disk": (simulation_on_disk, 60),
     "promises": (kept_promises, 20),
-    "sessions": (kept_sessions, 30),
+    "sessions": (kept_sessions, 60),
     "readers": (readers, 1),
     "waiters": (waiters, 2),
 }
