@@ -50,6 +50,11 @@ class SessionLog:
         """Whether what was committed is kept only when `sync` returned."""
         return self._session is not None and self._session.durability is Durability.POWER
 
+    @property
+    def owed(self) -> Sequence[LogEntry]:
+        """What has happened and could not be kept yet, oldest first."""
+        return tuple(self._owed)
+
     def now(self) -> int:
         """The time of an entry, in milliseconds since the epoch."""
         return int(self._clock() * 1000)

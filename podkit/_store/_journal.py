@@ -37,11 +37,19 @@ class Journal:
 
     @classmethod
     def create(
-        cls, path: str, header: Mapping[str, Any], entries: Sequence[bytes] = (), *, durable: bool = False, disk: Disk = DISK
+        cls,
+        path: str,
+        header: Mapping[str, Any],
+        entries: Sequence[bytes] = (),
+        *,
+        durable: bool = False,
+        lasting: bool = False,
+        disk: Disk = DISK,
     ) -> Journal:
         """Put a new journal in place of whatever is at `path`: all of it, or nothing when this fails (`OSError`).
 
-        With `durable` it is on the disk, name and all, when this returns; a disk that refuses raises `SyncError`.
+        With `durable` it is on the disk, name and all, when this returns; a disk that refuses raises `SyncError`. With `lasting`
+        what it begins with is: if its name survives a loss of power, so does its header.
         """
         temporary = path + TEMPORARY
         journal = cls(path, disk.open(temporary, _MAKE, 0o600), disk)
@@ -51,6 +59,8 @@ class Journal:
                 journal.append(entries)
             if durable:
                 journal.sync()
+            elif lasting:
+                disk.sync(journal._fd)
             disk.rename(temporary, path)
             if durable:
                 with syncing(path):

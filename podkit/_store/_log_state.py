@@ -198,7 +198,8 @@ class LogState:
             "base": base,
         }
         path = self.files.path(generation)
-        journal = Journal.create(path, header, facts, durable=self._durable, disk=self._disk)
+        # Its header lasts in any case: without it nobody could tell after a loss of power that it is of another boot.
+        journal = Journal.create(path, header, facts, durable=self._durable, lasting=True, disk=self._disk)
         try:
             self._vouch(journal, durable=self._durable)
         except BaseException:

@@ -40,6 +40,14 @@ _KEPT = {
 }
 
 
+def _last(pod: Pod) -> str:
+    """What was committed last, or what is owed since: the end of a run is shown also when the session has no room for it."""
+    log = pod.log
+    if log.owed:
+        return log.owed[-1].kind
+    return str(log.data[-1]["kind"]) if log.data else "nothing"
+
+
 class PodWatch:
     """Subscribes to one pod from inside. `complain(invariant, what)` is told what must never be."""
 
@@ -59,7 +67,7 @@ class PodWatch:
         check_queues(pod, self._complain)
         kinds = _KEPT.get(type(event))
         if kinds is not None:
-            last = pod.log.data[-1]["kind"] if pod.log.data else "nothing"
+            last = _last(pod)
             if last not in kinds:
                 self._complain("I27", f"{pod.name} shows {type(event).__name__}, and the last thing in its log is {last}")
         self._order(event)

@@ -1,4 +1,8 @@
-"""Striking an operation before each of its steps, one after the other, until it ends untouched."""
+"""Striking an operation before each step that anybody takes while it is under way, one after the other, until it ends untouched.
+
+Not only before its own: an operation spends most of its time waiting for others, and who is killed or gives up then is another
+case than who does it between two steps of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import trio
-
+from ._sim_program import Program
 from ._simulate import SimWorld, simulate
 
 if TYPE_CHECKING:
@@ -19,37 +22,39 @@ _MOST = 5_000
 
 
 class Strike:
-    """One blow: what is given to `during` is called before step number `at` of an operation, counted from 1. `landed` says whether
-    the operation had that many."""
+    """One blow: what is given to `during` is called before step number `at` while an operation is under way, counted from 1.
+
+    `landed` says whether there were that many, and `whose` before whose step it fell: the name of a pod, None for the test's own.
+    """
 
     at: int
     landed: bool
+    whose: str | None
 
     def __init__(self, at: int) -> None:
-        self.at, self.landed = at, False
+        self.at, self.landed, self.whose = at, False, None
 
     def __repr__(self) -> str:
         return f"<Strike before step {self.at}{', landed' if self.landed else ''}>"
 
     @contextmanager
     def during(self, world: SimWorld, blow: Callable[[], object]) -> Iterator[None]:
-        """The block is the operation: what counts are the steps of the task that runs it and of every task it starts.
+        """The block is the operation: what counts is every step of every task until it ends, whoever takes it.
 
         A `blow` that kills the program the block belongs to is the last thing that happens in it.
         """
-        operation, steps = trio.lowlevel.current_task(), 0
-        before = world.scheduler.on_step
+        steps, before = 0, world.scheduler.on_step
 
         def on_step(task: Task) -> None:
             nonlocal steps
             if before is not None:
                 before(task)
-            if not self.landed and _within(task, operation):
-                steps += 1
-                if steps == self.at:
-                    self.landed = True
-                    world.scheduler.on_step = before
-                    blow()
+            steps += 1
+            if steps == self.at:
+                owner = world.scheduler.owner(task)
+                self.landed, self.whose = True, owner.name if isinstance(owner, Program) else None
+                world.scheduler.on_step = before
+                blow()
 
         world.scheduler.on_step = on_step
         try:
@@ -57,12 +62,6 @@ class Strike:
         finally:
             if world.scheduler.on_step is on_step:
                 world.scheduler.on_step = before
-
-
-def _within(task: Task | None, operation: Task) -> bool:
-    while task is not None and task is not operation:
-        task = None if task.parent_nursery is None else task.parent_nursery.parent_task
-    return task is operation
 
 
 StruckScenario = Callable[[SimWorld, Strike], Awaitable[object]]
@@ -83,7 +82,8 @@ def simulate_strikes(scenario: StruckScenario, *, seed: int = 0, faults: Faults 
         try:
             simulate(struck, seed=seed, faults=faults)
         except BaseException as error:
-            error.add_note(f"struck before step {at} of the operation")
+            where = f"struck before step {at} of the operation, which is one of {strike.whose or 'the test'}"
+            error.add_note(where if strike.landed else f"not struck: the operation was over after {at - 1} steps")
             raise
         if not strike.landed:
             if at == 1:

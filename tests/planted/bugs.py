@@ -10,11 +10,11 @@ _REGISTRY = (
         "a change of the registry truncates the log and writes all of it anew",
         (
             Edit(
-                "podkit._store._journal:Journal.append",
-                "written = self._disk.write(self._fd, line)\n",
-                "before = self._disk.pread(self._fd, self.mark.offset, 0)\n"
+                "podkit._store._journal:Journal.append_checked",
+                "if self._disk.write(self._fd, line) < length:\n",
+                "before = self._disk.pread(self._fd, offset, 0)\n"
                 "        self._disk.truncate(self._fd, 0)\n"
-                "        written = self._disk.write(self._fd, before + line) - len(before)\n",
+                "        if self._disk.write(self._fd, before + line) - len(before) < length:\n",
             ),
         ),
         caught=("disk faults", "simulation on disk 54"),
@@ -205,7 +205,7 @@ _LIVES = (
             ),
             Edit("podkit.logic._decisions:decide_adopt", "if not hmac.compare_digest(", "if False and not hmac.compare_digest("),
         ),
-        caught=("simulation 51",),
+        caught=("simulation 74",),
     ),
     Bug(
         "P11",
@@ -325,10 +325,10 @@ _NET = (
         (
             Edit(
                 "podkit_transports._channel:LineChannel._write",
-                "                await self._put(data)\n",
-                '                await self._put(data.rstrip(b"\\n"))\n'
-                "                await trio.lowlevel.checkpoint()\n"
-                '                await self._put(b"\\n")\n',
+                "            await self._put(data)\n",
+                '            await self._put(data.rstrip(b"\\n"))\n'
+                "            await trio.lowlevel.checkpoint()\n"
+                '            await self._put(b"\\n")\n',
             ),
             Edit("podkit_transports._channel:LineChannel._write", "self._closed = True\n            self._stream.abort()\n", ""),
         ),
@@ -381,9 +381,39 @@ _NET = (
     ),
 )
 
-BUGS = {bug.id: bug for bug in sorted((*_REGISTRY, *_SCOPE, *_LIVES, *_NET), key=lambda bug: bug.id)}
+_SESSIONS = (
+    Bug(
+        "P22",
+        "what a session does not take is logged and goes on as if it had",
+        (
+            Edit(
+                "podkit._life._log:SessionLog.append",
+                "self._session.append(raw)\n",
+                "try:\n"
+                "                    self._session.append(raw)\n"
+                "                except SessionError as error:\n"
+                '                    __import__("logging").getLogger("podkit").warning("not kept: %s", error)\n',
+            ),
+        ),
+        caught=("sessions 1",),
+    ),
+    Bug(
+        "P30",
+        "a call that was under way when its pod died is run again when the pod is restored",
+        (
+            Edit(
+                "podkit._life._pod:Pod.begin",
+                "    self.members.meet(self)\n",
+                "    self.members.meet(self)\n"
+                "        said = [entry['item'] for entry in self.log.data if 'item' in entry]\n"
+                "        cut = [item['call_id'] for item in said if 'was not run again' in item.get('summary', '')]\n"
+                "        for item in said:\n"
+                "            if item['kind'] == 'tool_call' and item['call_id'] in cut:\n"
+                "                self.start_soon(self.call_tool, item['name'], __import__('json').loads(item['arguments']))\n",
+            ),
+        ),
+        caught=("sessions 3",),
+    ),
+)
 
-LATER = {
-    "P22": "an append error that is logged and ignored: session logs are in memory so far and cannot fail",
-    "P30": "a tool run again when a session resumes: no session is resumed from a log so far",
-}
+BUGS = {bug.id: bug for bug in sorted((*_REGISTRY, *_SCOPE, *_LIVES, *_NET, *_SESSIONS), key=lambda bug: bug.id)}

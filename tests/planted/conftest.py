@@ -35,7 +35,7 @@ def table(name):
         spec.loader.exec_module(module)
     finally:
         sys.path.remove(str(HERE))
-        for loaded in ("planting", "bugs", "promises", "readers", "waiters", "suites"):
+        for loaded in ("planting", "bugs", "keeps", "promises", "readers", "waiters", "suites"):
             sys.modules.pop(loaded, None)
     return module
 

@@ -17,7 +17,7 @@ from podkit import Scope
 from podkit.abc import Worker
 from podkit.errors import MethodRejectedError
 from podkit.logic import Limits
-from podkit.protocol import Lagged, Notify, RunResult, Snapshot, TextDone, TurnStart, encode_method
+from podkit.protocol import Hello, Lagged, Notify, RunResult, Snapshot, TextDone, TurnStart, encode_method
 
 _PATIENCE = 60
 
@@ -87,9 +87,11 @@ class Promises:
         """Come, say one thing and go, without reading anything."""
         for number in range(6):
             await trio.sleep(self.chance.random())
-            async with self.connect() as client:
-                await client._channel.send(encode_method(Notify(f"note {number}", auto_run=False), id=f"note {number}"))
-                self.said.append(f"note {number}")
+            channel = await self.world.transport.connect(self.pod.address)
+            await channel.send(encode_method(Hello((1,), "leaves/1", f"leaves {number}"), id="hello"))
+            await channel.send(encode_method(Notify(f"note {number}", auto_run=False), id=f"note {number}"))
+            self.said.append(f"note {number}")
+            await channel.aclose()
 
     async def _reads_slowly(self):
         async with self.connect() as client:

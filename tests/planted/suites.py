@@ -1,5 +1,6 @@
 """The suites that are not about any bug by name: the simulator, the contracts, the reference models and the disk that fails."""
 
+from keeps import keeps
 from promises import promises
 from readers import readers
 from waiters import waiters
@@ -51,6 +52,11 @@ def kept_promises(seeds):
     return _noticed(promises, _SLOW, seeds)
 
 
+def kept_sessions(seeds):
+    """The same for what a session keeps, when its pod is killed and restored."""
+    return _noticed(keeps, Faults.none(), seeds)
+
+
 def _noticed(scenario, faults, seeds):
     for seed in seeds:
         try:
@@ -62,9 +68,10 @@ def _noticed(scenario, faults, seeds):
 
 
 SIMULATED = {
-    "simulation": (simulation, 60),
+    "simulation": (simulation, 120),
     "simulation on disk": (simulation_on_disk, 60),
     "promises": (kept_promises, 20),
+    "sessions": (kept_sessions, 60),
     "readers": (readers, 1),
     "waiters": (waiters, 2),
 }

@@ -6,8 +6,11 @@ import random
 import stat
 
 import pytest
+import trio
 
+from podkit import Scope
 from podkit._os import Disk
+from podkit.logic import Freed, Table, decide_root, encode_fact
 from podkit.testing import Faults, ScriptedWorker, Sleep, random_scenario, simulate
 from podkit.testing._sim_disk import SimDisk
 from podkit.testing._sim_files import SimFiles
@@ -214,6 +217,24 @@ def test_a_registry_whose_disk_loses_power_begins_anew():
     assert fired["reboot"] >= 20, fired
 
 
+@pytest.mark.proves("I8")
+def test_whoever_ended_before_the_power_was_lost_is_in_nobodys_way_after_it():
+    """Of a log some lines are lost and others are there: that it is of another boot can be told all the same."""
+
+    async def lose(seed):
+        log = JournalLog(random.Random(seed), durable=False)
+        await log.read(0)
+        more = {"scope": Scope.write("/y"), "address": "memory://y", "since": 1.0}
+        opened = decide_root(Table(), name="y", tree="y", incarnation="1", **more)
+        for after, fact in enumerate((*opened, Freed(author="1", incarnation="1"))):
+            assert await log.append(after, [encode_fact(fact)])
+        log.reboot()  # and the lease of y was forgotten when it ended
+        assert await log.read(0) == []
+
+    for seed in range(200):
+        trio.run(lose, seed)
+
+
 def test_a_log_drops_its_past_under_faults():
     seen = []
 
@@ -231,10 +252,8 @@ def test_without_faults_a_disk_changes_nothing_that_anybody_sees():
     kept = []
 
     async def scenario(world):
-        async with world.open_pod("root", ScriptedWorker(), scope=__import__("podkit").Scope.write("/w")) as root:
-            child = await root.spawn(
-                "a", scope=__import__("podkit").Scope.write("/w/a"), launcher=world.launcher(lambda: ScriptedWorker(Sleep(1)))
-            )
+        async with world.open_pod("root", ScriptedWorker(), scope=Scope.write("/w")) as root:
+            child = await root.spawn("a", scope=Scope.write("/w/a"), launcher=world.launcher(lambda: ScriptedWorker(Sleep(1))))
             assert [row.name for row in await world.registry.rows()] == ["root", "a"]
             await child.stop()
         assert isinstance(world.registry, JournalLog)
