@@ -5,7 +5,7 @@ from podkit.protocol import RunResult, TextDone, TurnStart
 
 
 class Scribe(podkit.abc.Worker):
-    async def work(self, run, emit):
+    async def work(self, run: podkit.abc.Run, emit: podkit.abc.Emit) -> None:
         emit(TurnStart(turn=1))
         emit(TextDone(text="resumed" if run.resumed else f"working on {run.text!r}"))
         if run.text == "a long job" and not run.resumed:
@@ -13,16 +13,17 @@ class Scribe(podkit.abc.Worker):
 
 
 async def main() -> None:
-    here = {"transport": podkit.MemoryTransport(), "registry": podkit.MemoryRegistry()}
+    net, registry = podkit.MemoryTransport(), podkit.MemoryRegistry()
     sessions = podkit.MemorySessionStore()  # FileSessionStore(directory) outlives the program
     scope = podkit.Scope.write("/srv/app")
 
-    async with podkit.open_pod("scribe", Scribe(), scope=scope, sessions=sessions, **here) as pod:
+    async with podkit.open_pod("scribe", Scribe(), scope=scope, sessions=sessions, transport=net, registry=registry) as pod:
         await pod.ask("a note")
         run = await pod.run("a long job")
         await pod.pause(run=run)
 
-    async with podkit.restore_pod("scribe", Scribe(), sessions=sessions, **here) as pod:  # scope, limits, history: as they were
+    # scope, limits and history: as they were
+    async with podkit.restore_pod("scribe", Scribe(), sessions=sessions, transport=net, registry=registry) as pod:
         assert pod.status == "paused"
         end = await pod.wait(await pod.resume())
         assert end.result is RunResult.FINISHED
