@@ -23,6 +23,8 @@ class Fan:
     written, so that the rest comes first.
     """
 
+    running: bool
+
     def __init__(self, fell: Callable[[Fanned, list[Record], bool], None]) -> None:
         self.running = False
         self._fell = fell

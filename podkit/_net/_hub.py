@@ -112,11 +112,14 @@ class Hub:
 
     seq: int
     closed: bool
+    alerts: deque[Alert]
+    in_flight: InFlight
+    fan: Fan
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.seq = 0
-        self.alerts: deque[Alert] = deque(maxlen=limits.alerts)
+        self.alerts = deque(maxlen=limits.alerts)
         self.in_flight = InFlight(limits.in_flight)
         self.closed = False
         self._ring = Ring(events=limits.resume_events, size=limits.resume_bytes)

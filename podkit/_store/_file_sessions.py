@@ -45,6 +45,7 @@ class FileSessionStore(SessionStore):
 
     locator: str
     directory: str
+    durability: Durability
 
     def __init__(self, directory: str | os.PathLike[str], *, durability: str = "process", _disk: Disk | None = None) -> None:
         self.durability = Durability(durability)
