@@ -334,7 +334,7 @@ def plot(found: dict[tuple[int, int], Figures], sizes: tuple[int, ...], file: Pa
     for value in (0.1, 1, 10, 100):
         y = place(sizes[0], value).split(",")[1]
         parts.append(f'<path d="M{left} {y}H{width - 20}" stroke="#ddd"/><text x="8" y="{y}">{value:g} us</text>')
-    parts += [f'<text x="{place(size, 1).split(",")[0]}" y="{height - 30}">{size}</text>' for size in sizes]
+    parts += [f'<text x="{place(size, 1).split(",")[0]}" y="{height - 30}" text-anchor="middle">{size}</text>' for size in sizes]
     parts.append(
         f'<text x="{left}" y="{height - 10}">subscribers; processor time for one event and one of them; dashed: bursts of 16</text>'
     )
