@@ -370,7 +370,7 @@ def main() -> None:
             ]
             table([f"us, bursts of {burst}", *(f"N={size}" for size in sizes)], rows)
             print()
-        rates = with_frozen(root, 30 if options.quick else 200)
+        rates = with_frozen(root, 16 if options.quick else 200)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     if options.plot:
