@@ -59,7 +59,7 @@ class Program:
         self.parent: str | None = None
         self.stuck = False  # did not end when it was time
         self.kept = False  # outlives its parent by choice
-        self.on_pod: Callable[[Program], Callable[[], None]] | None = None
+        self.on_pod: Callable[[Pod], Callable[[], None]] | None = None
         self.on_crash: Callable[[Program, BaseException], None] | None = None
         self._in_order: Callable[[], None] | None = None
         self._nursery, self._scheduler = nursery, scheduler
@@ -80,8 +80,13 @@ class Program:
     def houses(self, pod: Pod) -> None:
         """This is the pod in it."""
         self.pod, self.incarnation = pod, pod.incarnation
+        if self._in_order is None:
+            self.watches(pod)
+
+    def watches(self, pod: Pod) -> None:
+        """This will be the pod in it, and says nothing unheard from here."""
         if self.on_pod is not None:
-            self._in_order = self.on_pod(self)
+            self._in_order = self.on_pod(pod)
 
     def start_soon(self, task: Callable[..., Awaitable[Any]], *args: object, name: str) -> None:
         """Run one more task as a part of this program."""

@@ -17,6 +17,7 @@ from podkit.errors import PodkitError
 from ._faults import Faults
 from ._invariants import RegistryWatch
 from ._invariants_log import PodWatch
+from ._watch_log import LogCheck
 from ._sim_injector import Injector
 from ._sim_journal import JournalLog
 from ._sim_program import Program, only
@@ -30,6 +31,8 @@ from ._world import World, world_of
 
 if TYPE_CHECKING:
     from trio.lowlevel import Task
+
+    from podkit._life import Pod
 
 _MOST_STEPS = 2_000_000
 _MOST_SECONDS = 24 * 3600.0
@@ -97,7 +100,7 @@ class SimWorld(World):
     injector: Injector
     bystander: Program
     pids: Callable[[Program], tuple[int, int]] | None
-    on_pod: Callable[[Program], Callable[[], None]] | None
+    on_pod: Callable[[Pod], Callable[[], None]] | None
     on_crash: Callable[[Program, BaseException], None] | None
 
     def __init__(self, nursery: trio.Nursery, scheduler: Scheduler, seed: int, faults: Faults, steps: int) -> None:
@@ -106,6 +109,7 @@ class SimWorld(World):
         self.operations: Counter[str] = Counter()
         self.cancellable: dict[trio.CancelScope, str] = {}
         self.to_mend: list[Callable[[], None]] = []
+        self.logs: dict[str, LogCheck] = {}  # by session
         self.wall_offset = _EPOCH
         self.scope = trio.CancelScope()
         self.broken: tuple[int, str, str, tuple[str, ...], str] | None = None
@@ -240,10 +244,13 @@ class SimWorld(World):
     def _watch_link(self) -> WireWatch:
         return WireWatch(self.complain)
 
-    def _pod_appeared(self, program: Program) -> Callable[[], None]:
-        assert program.pod is not None
-        watch = PodWatch(program.pod, self.complain, self.trace.note)
-        program.pod.hub.subscribe(watch)
+    def _pod_appeared(self, pod: Pod) -> Callable[[], None]:
+        log = None
+        if pod.setting.kept.sessions is not None:  # then a log is of more than one pod
+            log = self.logs.setdefault(pod.log.id, LogCheck(pod.name, self.complain))
+            log.goes_on(pod.log.segment, pod.log.data, self.sessions.committed(pod.name))
+        watch = PodWatch(pod, self.complain, self.trace.note, log)
+        pod.hub.subscribe(watch)
         return watch.end
 
 
