@@ -109,6 +109,7 @@ class SimWorld(World):
         self.operations: Counter[str] = Counter()
         self.cancellable: dict[trio.CancelScope, str] = {}
         self.to_mend: list[Callable[[], None]] = []
+        self.keeps = random.Random(f"sessions {seed}").random() < 1 / 3  # noqa: S311 - apart, so that it changes nothing else
         self.logs: dict[str, LogCheck] = {}  # by session
         self.wall_offset = _EPOCH
         self.scope = trio.CancelScope()
