@@ -271,11 +271,9 @@ async def _listen(client: Client, events: int, *, pause: float) -> None:
             await trio.sleep(pause)
 
 
-async def random_scenario(world: SimWorld, *, operations: int = 40, sessions: bool | None = None) -> None:
+async def random_scenario(world: SimWorld, *, operations: int = 40, sessions: bool = False) -> None:
     """About so many operations, chosen by the world's seed, on one or two trees of at most 12 pods with four clients.
 
     With `sessions` every pod keeps its log: a root that dies is restored, and its children that died are restored or forgotten.
-    None: so it is with one seed in three.
     """
-    kept = world.keeps if sessions is None else sessions
-    await Play(world, world.chance, operations, kept).play()
+    await Play(world, world.chance, operations, sessions).play()

@@ -9,14 +9,15 @@ import trio
 
 from podkit.abc import Tool, ToolOutput
 from podkit.errors import DeliveryError, PodkitError
+from podkit.logic import Hold
 from podkit.protocol import RunResult, Status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from podkit._life import Pod
-    from podkit.abc import ToolContext
     from podkit._net import Client
+    from podkit.abc import ToolContext
     from podkit.protocol import RunEnd
 
     from ._sim_program import Program
@@ -129,7 +130,9 @@ class Checks:
             program = max(same, key=lambda other: other.number)
             pod = program.pod or pod
         up = program.alive and not program.frozen and not pod.actor.stopping
-        idle = up and pod.status is Status.IDLE and not pod.actor.life.held
+        life = pod.actor.life
+        begins = life.hold is Hold.BACKOFF and not life.failures  # a restored pod holds back until it can be reached, no longer
+        idle = up and pod.status is Status.IDLE and (begins or not life.held)
         waiting = None
         for entry in pod.log.data if idle else ():
             if entry["kind"] == "notice" and text in str(entry):

@@ -17,7 +17,6 @@ from podkit.errors import PodkitError
 from ._faults import Faults
 from ._invariants import RegistryWatch
 from ._invariants_log import PodWatch
-from ._watch_log import LogCheck
 from ._sim_injector import Injector
 from ._sim_journal import JournalLog
 from ._sim_program import Program, only
@@ -26,6 +25,7 @@ from ._sim_seats import seats
 from ._sim_trio import Scheduler, seeded, seldom_collected
 from ._sim_watch import WireWatch
 from ._trace import Trace, short
+from ._watch_log import LogCheck
 from ._watch_writes import WriteWatch
 from ._world import World, world_of
 
@@ -109,7 +109,6 @@ class SimWorld(World):
         self.operations: Counter[str] = Counter()
         self.cancellable: dict[trio.CancelScope, str] = {}
         self.to_mend: list[Callable[[], None]] = []
-        self.keeps = random.Random(f"sessions {seed}").random() < 1 / 3  # noqa: S311 - apart, so that it changes nothing else
         self.logs: dict[str, LogCheck] = {}  # by session
         self.wall_offset = _EPOCH
         self.scope = trio.CancelScope()

@@ -66,7 +66,9 @@ class LogCheck:
             self._next(entry)
         self._top, self._reports = max(top, self._top), reports | self._reports
         if set(self._waiting) != set(before):
-            self._complain("I26", f"{', '.join(before) or 'nothing'} waited in the log of {self._name}, and not in its next segment")
+            self._complain(
+                "I26", f"{', '.join(before) or 'nothing'} waited in the log of {self._name}, and not in its next segment"
+            )
 
     def _next(self, entry: dict[str, Any]) -> None:
         self._entry(entry)
@@ -75,7 +77,7 @@ class LogCheck:
         self._read += 1
 
     def _entry(self, entry: dict[str, Any]) -> None:
-        run = entry.get("run")
+        run = entry.get("run") or 0
         match entry["kind"]:
             case "invoke":
                 if self._run is not None:
