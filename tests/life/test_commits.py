@@ -283,20 +283,24 @@ async def test_a_notice_is_accepted_once_it_survives_a_loss_of_power(autojump_cl
 @pytest.mark.parametrize("hangs", [False, True])
 async def test_a_pod_that_leaves_while_the_disk_is_slow_accepts_no_notice_that_it_gave_back(autojump_clock, hangs):
     async with open_world() as world:
-        made, replies = slowed(world), []
+        made, here, there = slowed(world), [], []
         async with trio.open_nursery() as nursery:
             async with world.open_pod("root", ScriptedWorker(Say("x")), scope=HOME, sessions=world.sessions) as pod:
-                made[0].disk = trio.Event()
-                nursery.start_soon(told, pod, replies)
-                await trio.sleep(1)
-                await pod.shutdown()
-                await trio.sleep(0.5)
-                if not hangs:
+                async with world.connect(pod.address, subscribe="none") as client:
+                    made[0].disk = trio.Event()
+                    nursery.start_soon(told, pod, here)
+                    if not hangs:  # else nobody waits for the last words of the pod for as long
+                        nursery.start_soon(told, client, there)
+                    await trio.sleep(1)
+                    await pod.shutdown()
+                    await trio.sleep(0.5)
+                    if not hangs:
+                        made[0].disk.set()
+                    with trio.fail_after(100):
+                        await pod.stopped()
                     made[0].disk.set()
-                with trio.fail_after(100):
-                    await pod.stopped()
-                made[0].disk.set()
-        assert replies == [ErrorCode.STOPPING]
+        assert here == [ErrorCode.STOPPING]
+        assert there == [ErrorCode.STOPPING] * (not hangs)
 
 
 async def test_a_second_result_for_a_call_is_refused(autojump_clock):
