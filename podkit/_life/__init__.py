@@ -8,6 +8,8 @@ from podkit._life._child import Child as Child
 from podkit._life._launch import ProcessLauncher as ProcessLauncher
 from podkit._life._launch_task import TaskLauncher as TaskLauncher
 from podkit._life._launch_task import wants_birth as wants_birth
+from podkit._life._open import living as living
 from podkit._life._open import open_pod as open_pod
 from podkit._life._pod import Pod as Pod
 from podkit._life._restore import restore_pod as restore_pod
+from podkit._life._restore import restored_house as restored_house

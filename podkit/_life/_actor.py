@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from podkit.errors import SessionError
@@ -73,7 +74,8 @@ _log = logging.getLogger("podkit.actor")
 
 
 class Actor:
-    """Feeds the table and performs what it decides. `arm(seconds, then)` starts a timer, `leave()` begins the end."""
+    """Feeds the table and performs what it decides. `arm(seconds, then)` starts a timer, `leave()` begins the end, and
+    `once_kept(then)` calls `then` when what was committed is as durable as the session says, with an error when it may not be."""
 
     life: Life
     replies: Replies
@@ -86,13 +88,14 @@ class Actor:
         turn: Turn,
         arm: Callable[[float, Callable[[], None]], None],
         leave: Callable[[], None],
+        once_kept: Callable[[Callable[[SessionError | None], None]], None],
         limits: Limits,
     ) -> None:
         self.life = Life(room=limits.notices, wakes=limits.wakes, notices=notices.waiting())
         self._wake_seconds = limits.wake_seconds
         self.replies = Replies()
         self._hub, self._notices, self._turn = hub, notices, turn
-        self._arm, self._leave = arm, leave
+        self._arm, self._leave, self._once_kept = arm, leave, once_kept
         self._inbox: deque[Input] = deque()
         self._busy = False
         self._work: Callable[[], bool] = bool
@@ -224,11 +227,23 @@ class Actor:
         if effect.accepted:
             if isinstance(ask.method, RunMethod | Resume) and effect.run is not None:
                 self._turn.started_by(effect.run, ask.origin)
-            ask.answer(Accepted(run=effect.run, notice=notice if isinstance(ask.method, Notify) else None))
+            if isinstance(ask.method, Notify) and notice is not None:
+                self._once_kept(partial(self._confirm, ask, notice))
+            else:
+                ask.answer(Accepted(run=effect.run))
             return
         if notice is not None:
             self._notices.drop(notice)
         ask.answer(Error(effect.code or ErrorCode.INTERNAL, effect.message))
+
+    def _confirm(self, ask: Ask, notice: str, failure: SessionError | None) -> None:
+        """Tell a sender what became of a notice that is in the queue. One that was given back meanwhile was not accepted."""
+        if self._notices.gave_back(notice):
+            ask.answer(Error(ErrorCode.STOPPING, "the pod ended, and gave the notice back"))
+        elif failure is None:
+            ask.answer(Accepted(notice=notice))
+        else:
+            ask.answer(Error(ErrorCode.STORAGE_FULL, f"the notice may not have been kept: {failure}"))
 
     def _commit(self, effect: Commit) -> None:
         asked = self.replies.peek(effect.ask) if effect.ask is not None else None

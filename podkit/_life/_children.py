@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from podkit.logic import ChildState, Family, FamilyEffect, apply_pod_event
@@ -78,6 +78,10 @@ class Children(Mapping[str, "Child"]):
             self.grandchildren[event.sub_pod] = event
             while len(self.grandchildren) > _MAX_GRANDCHILDREN:
                 del self.grandchildren[next(iter(self.grandchildren))]
+
+    def recall(self, reports: Iterable[tuple[str, str]]) -> None:
+        """These reports (incarnation, id) counted in an earlier life of ours."""
+        self.family = self.family.recall(reports)
 
     def state(self, child: Child) -> ChildState:
         """How far the life of this very child is, as far as we heard."""

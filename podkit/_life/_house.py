@@ -101,6 +101,8 @@ class House:
             event = PodShutDown(name, id=f"{incarnation}.shut_down", incarnation=incarnation, unseen=pod.unseen_of_parent())
             pod.setting.upward.tell(event)
             await pod.setting.upward.close()
+        with trio.move_on_after(pod.limits.drain):
+            await pod.confirmations.settled()
         pod.hub.publish(Shutdown())
         pod.hub.close()
         await server.drain(pod.limits.drain)

@@ -64,6 +64,7 @@ class Members:
 
     def meet(self, pod: Pod) -> None:
         """Meet the children of a restored pod: those who outlived it are watched, of the others there are handles that are gone."""
+        pod.children.recall(pod.setting.kept.state.reports)
         rows = {row.name: row for row in pod.authority.table.children(pod.incarnation)}
         for row in rows.values():
             child = Child(pod, row, address=row.address, process=None, instance=new_secret()[:32])

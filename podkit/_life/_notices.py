@@ -133,6 +133,10 @@ class NoticeBox:
             if ask.tell is not None:
                 ask.tell(Returned(notice, reason))
 
+    def gave_back(self, notice: str) -> bool:
+        """Whether this notice was returned to whoever sent it."""
+        return any(notice == known for known, _ in self.returned)
+
     def _drafted(self, draft: _Draft) -> str:
         notice = f"{self._incarnation}.{next(self._ids)}"
         self._drafts[notice] = draft

@@ -18,6 +18,7 @@ from podkit.protocol import Error, Event, Method, RunEnd, RunResult, Status, enc
 from ._actor import Actor
 from ._births import spawn
 from ._children import Children
+from ._confirmations import Confirmations
 from ._desk import PodDesk
 from ._members import Members
 from ._notices import NoticeBox
@@ -92,8 +93,7 @@ class Pod(Controls, ports.Pod):
         self._children = Children()
         self.births: set[trio.CancelScope] = set()
         self.hub = Hub(self.limits)
-        self.log = setting.kept.log
-        self.members = Members(setting.kept)
+        self.log, self.members = setting.kept.log, Members(setting.kept)
         self._files = Files(
             scope=lambda: authority.scope,
             gate=authority.gate,
@@ -128,12 +128,14 @@ class Pod(Controls, ports.Pod):
             cancel_grace=self.limits.cancel_grace,
             ended=self._run_ended,
         )
+        self.confirmations = Confirmations(self.log, self.start_soon)
         self.actor = Actor(
             hub=self.hub,
             notices=self.notices,
             turn=turn,
             arm=self.arm,
             leave=self._leaving.set,
+            once_kept=self.confirmations.once_kept,
             limits=self.limits,
         )
         if setting.kept.restored:

@@ -48,15 +48,16 @@ async def restore_pod(
     Raises `UnknownSessionError`, `SessionBusyError` (that pod lives), `CorruptLogError` and `SessionError` (nothing is guessed),
     `ConfinementError` (the level it had is not to be had), and what `open_pod` raises; then nothing is left behind.
     """
-    check_name(name)
-    house = await _house(name, worker, sessions, transport, registry, tools)
+    house = await restored_house(name, worker, sessions=sessions, transport=transport, registry=registry, tools=tools)
     async with living(house) as pod:
         yield pod
 
 
-async def _house(
-    name: str, worker: Worker, sessions: SessionStore, transport: Transport, registry: Registry, tools: Sequence[Tool]
+async def restored_house(
+    name: str, worker: Worker, *, sessions: SessionStore, transport: Transport, registry: Registry, tools: Sequence[Tool] = ()
 ) -> House:
+    """The pod as it was kept, before anything of it runs. Raises as `restore_pod` does."""
+    check_name(name)
     session = await sessions.open(name)
     try:
         manifest = decode_manifest(session.manifest, session.id)

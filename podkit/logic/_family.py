@@ -7,7 +7,7 @@ scope or says where to connect. Whatever acts on a child names its incarnation, 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
@@ -127,7 +127,11 @@ class Family(Mapping[str, Member]):
 
     def heard(self, incarnation: str, report: str) -> Family:
         """With that report remembered."""
-        return attrs.evolve(self, reports=(*self._reports, (incarnation, report))[-REMEMBERED_REPORTS:])
+        return self.recall(((incarnation, report),))
+
+    def recall(self, reports: Iterable[tuple[str, str]]) -> Family:
+        """With all of these remembered (incarnation, id), oldest first."""
+        return attrs.evolve(self, reports=(*self._reports, *reports)[-REMEMBERED_REPORTS:])
 
     def knows(self, incarnation: str, report: str) -> bool:
         """Whether that report was applied before."""

@@ -106,6 +106,8 @@ class SessionState:
     """The calls without a result, oldest first."""
     notices: tuple[NoticeEntry, ...] = ()
     """What was accepted and neither seen nor returned, oldest first."""
+    reports: tuple[tuple[str, str], ...] = ()
+    """Incarnation and id of every report of a child that was accepted, oldest first: none of them counts again."""
     inputs: tuple[InputAt, ...] = ()
     usage: tuple[LlmUsageEntry, ...] = ()
     config: object = None
@@ -133,6 +135,7 @@ class _Reading:
     begin: int = 0
     orphans: list[OpenCall] = attrs.field(factory=list)
     notices: dict[str, NoticeEntry] = attrs.field(factory=dict)
+    reports: list[tuple[str, str]] = attrs.field(factory=list)
     inputs: list[InputAt] = attrs.field(factory=list)
     usage: list[LlmUsageEntry] = attrs.field(factory=list)
     config: object = None
@@ -153,9 +156,11 @@ class _Reading:
                 self._said(item)
             case SystemItemEntry(item=item):
                 self._told(item)
-            case NoticeEntry(id=notice):
+            case NoticeEntry(id=notice, event=event):
                 self.notices[notice] = entry
                 self.held = self.held and not (entry.wake and entry.sender == CLIENT)
+                if event is not None and event.incarnation is not None and event.id is not None:
+                    self.reports.append((event.incarnation, event.id))
             case NoticeReturnedEntry(id=notice):
                 self.notices.pop(notice, None)
             case TurnEndEntry(turn_count=turns):
@@ -222,7 +227,7 @@ class _Reading:
         return SessionState(**made)
 
 
-_MANY = ("history", "input", "orphans", "notices", "inputs", "usage", "extensions")
+_MANY = ("history", "input", "orphans", "notices", "reports", "inputs", "usage", "extensions")
 
 
 def replay(entries: Iterable[LogEntry]) -> SessionState:

@@ -13,20 +13,21 @@ class CallCheck:
 
     def __init__(self, name: str, complain: Complain) -> None:
         self._name, self._complain = name, complain
-        self._open: dict[str, None] = {}
+        self.open: dict[str, None] = {}
+        """The calls that have no result yet."""
 
     def entry(self, entry: dict[str, Any]) -> None:
         """The next entry."""
         match entry["kind"]:
             case "assistant_item" if entry["item"]["kind"] == "tool_call":
                 call = entry["item"]["call_id"]
-                if call in self._open:
+                if call in self.open:
                     self._complain("I25", f"{self._name} calls {call} again before it has a result")
-                self._open[call] = None
+                self.open[call] = None
             case "tool_result":
                 call = entry["item"]["call_id"]
-                if self._open.pop(call, self) is self:
+                if self.open.pop(call, self) is self:
                     self._complain("I25", f"{self._name} has a result of {call}, which was not called or has one already")
-            case "run_completed" | "run_errored" if self._open:
-                self._complain("I25", f"run {entry.get('run')} of {self._name} ends without a result of {', '.join(self._open)}")
-                self._open.clear()
+            case "run_completed" | "run_errored" if self.open:
+                self._complain("I25", f"run {entry.get('run')} of {self._name} ends without a result of {', '.join(self.open)}")
+                self.open.clear()

@@ -19,7 +19,7 @@ from podkit.protocol import (
     UserMessage,
 )
 
-from ._invariants_calls import CallCheck
+from ._watch_log import LogCheck
 from ._watch_writes import check_queues
 
 if TYPE_CHECKING:
@@ -51,11 +51,13 @@ def _last(pod: Pod) -> str:
 class PodWatch:
     """Subscribes to one pod from inside. `complain(invariant, what)` is told what must never be."""
 
-    def __init__(self, pod: Pod, complain: Complain, note: Callable[[str], None]) -> None:
+    def __init__(self, pod: Pod, complain: Complain, note: Callable[[str], None], log: LogCheck | None = None) -> None:
+        """`log` has read the log of this pod so far, when there was a pod of that session before."""
         self._pod, self._complain, self._note = pod, complain, note
         self._seq = pod.hub.seq
         self._run: int | None = None
-        self._log = LogCheck(pod.name, complain)
+        self._log = LogCheck(pod.name, complain) if log is None else log
+        self._queue()
 
     def offer(self, record: Any) -> None:
         """One event, before anybody else acts on it."""
@@ -71,7 +73,7 @@ class PodWatch:
             if last not in kinds:
                 self._complain("I27", f"{pod.name} shows {type(event).__name__}, and the last thing in its log is {last}")
         self._order(event)
-        self._log.read(pod.log.data)
+        self._log.read(pod.log.segment, pod.log.data)
         self._queue()
 
     def _queue(self) -> None:
@@ -111,7 +113,7 @@ class PodWatch:
 
     def end(self) -> None:
         """The pod ended in order: nothing may be open."""
-        self._log.read(self._pod.log.data)
+        self._log.read(self._pod.log.segment, self._pod.log.data)
         self._queue()
         self._log.end()
 
@@ -119,70 +121,3 @@ class PodWatch:
 def _of(event: Any) -> str:
     run = getattr(event, "run", None)
     return "" if run is None else f" run {run}"
-
-
-class LogCheck:
-    """Reads a log as it grows."""
-
-    def __init__(self, name: str, complain: Complain) -> None:
-        self._name, self._complain = name, complain
-        self._read = 0
-        self._run: int | None = None
-        self._runs: set[int] = set()
-        self._waiting: dict[str, None] = {}
-        self._reports: set[str] = set()
-        self._calls = CallCheck(name, complain)
-
-    def read(self, data: list[dict[str, Any]]) -> None:
-        """What came since the last time."""
-        while self._read < len(data):
-            self._entry(data[self._read])
-            self._calls.entry(data[self._read])
-            self._read += 1
-
-    def _entry(self, entry: dict[str, Any]) -> None:
-        run = entry.get("run")
-        match entry["kind"]:
-            case "invoke":
-                if self._run is not None:
-                    self._complain("I23", f"run {run} of {self._name} begins in run {self._run}")
-                if run in self._runs:
-                    self._complain("I24", f"run {run} of {self._name} begins twice")
-                self._run = run
-                self._runs.add(run or 0)
-            case "run_completed" | "run_errored":
-                if run != self._run:
-                    self._complain("I24", f"run {run} of {self._name} ends in run {self._run}")
-                self._run = None
-            case "notice":
-                self._waiting[entry["id"]] = None
-            case "notice_returned":
-                self._seen(entry["id"])
-            case "system_item":
-                item = entry["item"]
-                if item.get("notice") is not None:
-                    self._seen(item["notice"])
-                self._report(item.get("event"))
-
-    @property
-    def waiting(self) -> tuple[str, ...]:
-        """The notices that were accepted, and neither seen nor given back, oldest first."""
-        return tuple(self._waiting)
-
-    def _seen(self, notice: str) -> None:
-        if self._waiting.pop(notice, self) is self:
-            self._complain("I26", f"{self._name} sees the notice {notice} twice, or before it was accepted")
-
-    def _report(self, event: dict[str, Any] | None) -> None:
-        if event is None or event.get("id") is None:
-            return
-        if event["id"] in self._reports:
-            self._complain("I21", f"{self._name} hears {event['id']} twice")
-        self._reports.add(event["id"])
-
-    def end(self) -> None:
-        """The pod ended in order."""
-        if self._run is not None:
-            self._complain("I24", f"run {self._run} of {self._name} has no end")
-        if self._waiting:
-            self._complain("I26", f"{self._name} ends, and nobody saw the notices {', '.join(self._waiting)}, nor got them back")

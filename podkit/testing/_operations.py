@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from podkit._net import Client
+from podkit._net import Client, Reconnect
 from podkit.abc import Emit, Run, Worker
 from podkit.errors import ModelError, ToolError
 from podkit.logic import Limits, Scope
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import random
 
     from podkit._life import Pod
+    from podkit.abc import Launcher
 
     from ._sim_program import Program
     from ._simulate import SimWorld
@@ -59,8 +60,10 @@ class RandomWorker(Worker):
                 run.poll_notices()
             case 5:
                 call = f"call-{self._chance.randrange(10**6)}"
-                emit(ToolCallDone(id=call, name="look", arguments="{}"))
+                emit(ToolCallDone(id=call, name="look", arguments=f'{{"call":"{call}"}}'))
                 await run.committed()
+                if "look" in run.tools:
+                    await run.pod.call_tool("look", {"call": call})
                 if self._chance.random() < 0.5:
                     await trio.sleep(2 * self._chance.random())
                 if self._chance.random() < 0.9:  # else it forgets
@@ -78,6 +81,7 @@ class Play:
     world: SimWorld
     chance: random.Random
     left: int  # operations
+    kept: bool = False  # whether pods have sessions, and who dies is restored
     born: int = 0
     checks: Checks = attrs.field(init=False)
     numbered: bool = attrs.field(init=False)  # whether everybody who cancels says which run
@@ -85,7 +89,7 @@ class Play:
 
     def __attrs_post_init__(self) -> None:
         chance = self.chance
-        self.checks, self.numbered = Checks(self.world), chance.random() < 0.5
+        self.checks, self.numbered = Checks(self.world, kept=self.kept), chance.random() < 0.5
         most = chance.choice((2, 8, 4096))
         self.limits = Limits(outbox_events=most, outbox_bytes=chance.choice((512, 2**16, 2**23)))
 
@@ -124,11 +128,33 @@ class Play:
             with self.world.operation("open") as opening:
                 # What is cancelled by faults is what clients and parents ask for, not the scenario itself.
                 self.world.cancellable.pop(opening)
-                async with self.world.open_pod(name, RandomWorker(self.chance), scope=scope, limits=self.limits):
+                more = {"sessions": self.world.sessions, "tools": self.checks.tools} if self.kept else {}
+                async with self.world.open_pod(name, RandomWorker(self.chance), scope=scope, limits=self.limits, **more) as pod:
                     opened.set()
-                    await over.wait()
+                    await self._lives(pod, over)
+            while self.kept and opened.is_set() and not over.is_set():
+                await trio.sleep(2 * self.chance.random())
+                with self.world.operation("restore") as restoring:
+                    self.world.cancellable.pop(restoring)
+                    async with self.world.restore_pod(name, RandomWorker(self.chance), tools=self.checks.tools) as pod:
+                        await self._lives(pod, over)
         finally:
             opened.set()
+
+    async def _lives(self, pod: Pod, over: trio.Event) -> None:
+        """Return when all is over; in a world with sessions also when the pod is gone, to be restored."""
+        if not self.kept:
+            await over.wait()
+            return
+        async with trio.open_nursery() as nursery:
+
+            async def until_gone() -> None:
+                await pod.stopped()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(until_gone)
+            await over.wait()
+            nursery.cancel_scope.cancel()
 
     # Who asks.
 
@@ -142,9 +168,13 @@ class Play:
             address = program.pod.address
             with self.world.operation(f"connect {program.name}"):
                 subscribe, buffer = self.chance.choice(("snapshot", "live", "none")), self.chance.choice((1, 4, 4096))
-                async with self.world.connect(address, subscribe=subscribe, buffer=buffer) as client:
+                more = {"reconnect": self._patience()} if self.kept and self.chance.random() < 0.5 else {}
+                async with self.world.connect(address, subscribe=subscribe, buffer=buffer, **more) as client:
                     for _ in range(self.chance.randrange(1, 6)):
                         await self._ask(client)
+
+    def _patience(self) -> Reconnect:
+        return Reconnect(longest=1.0, give_up=20.0, chance=self.chance.random)
 
     async def _ask(self, client: Client) -> None:
         self.left -= 1
@@ -176,7 +206,11 @@ class Play:
             if program is None or program.pod is None:
                 continue
             pod, many = program.pod, sum(other.alive for other in self.world.programs) >= _PODS
-            if pod.children and (many or self.chance.random() < 0.3):
+            dead = [child.name for child in pod.children.values() if child.gone.is_set()] if self.kept else []
+            if dead and self.chance.random() < 0.5:
+                with self.world.operation(f"restore_child in {program.name}"):
+                    await self.world.inside(program, partial(self._restore, pod, self.chance.choice(dead)))
+            elif pod.children and (many or self.chance.random() < 0.3):
                 with self.world.operation(f"stop in {program.name}"):
                     await self.world.inside(program, partial(self._stop, pod))
             elif not many:
@@ -192,7 +226,7 @@ class Play:
         scope = Scope.read(target) if chance.random() < 0.2 else Scope(allow=[self._rule(target)], deny=self._denies(target))
         late = chance.choice((0.0, 0.0, 0.0, 0.3, 3.0))
         patience = chance.choice((0.2, 2.0)) if late else 10.0
-        launcher = self.world.launcher(lambda: RandomWorker(chance), late=late)
+        launcher = self._launcher(late)
         grant = Scope.write(target) if chance.random() < 0.2 else None
         task = None if chance.random() < 0.4 else "begin"
         stay = "keep" if chance.random() < 0.2 else "stop"
@@ -203,6 +237,13 @@ class Play:
                 name, scope=scope, grant=grant, launcher=launcher, task=task, on_parent_death=stay, ready_timeout=patience
             ),
         )
+
+    async def _restore(self, pod: Pod, name: str) -> None:
+        launcher, patience = self._launcher(0.0), self.chance.choice((0.2, 10.0))
+        await self.checks.birth(pod, name, lambda: pod.restore_child(name, launcher=launcher, ready_timeout=patience))
+
+    def _launcher(self, late: float) -> Launcher:
+        return self.world.launcher(lambda: RandomWorker(self.chance), tools=self.checks.tools if self.kept else (), late=late)
 
     def _rule(self, target: str) -> ScopeRule:
         return ScopeRule(target, Permission.WRITE, recursive=self.chance.random() < 0.9)
@@ -230,6 +271,9 @@ async def _listen(client: Client, events: int, *, pause: float) -> None:
             await trio.sleep(pause)
 
 
-async def random_scenario(world: SimWorld, *, operations: int = 40) -> None:
-    """About so many operations, chosen by the world's seed, on one or two trees of at most 12 pods with four clients."""
-    await Play(world, world.chance, operations).play()
+async def random_scenario(world: SimWorld, *, operations: int = 40, sessions: bool = False) -> None:
+    """About so many operations, chosen by the world's seed, on one or two trees of at most 12 pods with four clients.
+
+    With `sessions` every pod keeps its log: a root that dies is restored, and its children that died are restored or forgotten.
+    """
+    await Play(world, world.chance, operations, sessions).play()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
+from podkit.abc import Tool, ToolOutput
 from podkit.errors import DeliveryError, PodkitError
+from podkit.logic import Hold
 from podkit.protocol import RunResult, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from podkit._life import Pod
     from podkit._net import Client
+    from podkit.abc import ToolContext
     from podkit.protocol import RunEnd
 
     from ._sim_program import Program
@@ -24,37 +27,69 @@ _WAKE_SECONDS = 60.0
 _FREEZE_SECONDS = 25.0  # who was stopped until just now has so long to catch up
 
 
+class Look(Tool):
+    """A tool that must not run twice for one call, nor for one that is not in the log."""
+
+    name, description = "look", "Look."
+    input_schema: Mapping[str, Any] = {"type": "object"}
+
+    def __init__(self, world: SimWorld) -> None:
+        self._world = world
+        self._ran: set[str] = set()
+
+    async def call(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
+        call, name = str(arguments["call"]), context.pod.name
+        if call in self._ran:
+            self._world.complain("I25", f"{name} runs the call {call} again")
+        self._ran.add(call)
+        if not any(call.encode() in raw for raw in self._world.sessions.committed(name)):
+            self._world.complain("I27", f"{name} runs the call {call}, which is not in its log")
+        await trio.sleep(self._world.chance.choice((0, 0, 1)))
+        return ToolOutput("seen")
+
+
 @attrs.define(eq=False)
 class Checks:
-    """Looks after what clients and parents of one world were told."""
+    """Looks after what clients and parents of one world were told. `kept`: its pods have sessions, which go on after a crash."""
 
     world: SimWorld
+    kept: bool = attrs.field(default=False, kw_only=True)
+    tools: tuple[Tool, ...] = attrs.field(init=False)
     told: int = 0
-    runs: dict[str, list[int]] = attrs.field(factory=dict)  # incarnation -> numbers of its runs
+    accepted: list[tuple[str, str]] = attrs.field(factory=list)  # pod, message
+    runs: dict[str, list[int]] = attrs.field(factory=dict)  # incarnation (with sessions: name) -> numbers of its runs
     cancelled: set[tuple[str, int]] = attrs.field(factory=set)
     wakes: list[tuple[Program, Pod, str]] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.tools = (Look(self.world),)
+
+    def _whose(self, client: Client) -> str:
+        """With sessions a run may be over in a later incarnation than the one it began in."""
+        return client.name if self.kept else client.incarnation
 
     # A cancellation that names a run leaves every other run alone.
 
     async def run(self, client: Client, text: str) -> int:
         run = await client.run(text)
-        self.runs.setdefault(client.incarnation, []).append(run)
+        self.runs.setdefault(self._whose(client), []).append(run)
         return run
 
     async def run_and_wait(self, client: Client) -> None:
         """In a world in which everybody who cancels says which run: only those end as cancelled."""
-        run = await self.run(client, "do it and say how it ended")
+        run, began = await self.run(client, "do it and say how it ended"), client.incarnation
         end: RunEnd = await client.wait(run)
         program = next((p for p in self.world.programs if p.incarnation == client.incarnation), None)
         stopping = program is None or program.pod is None or program.pod.actor.stopping or not program.alive
-        if end.result is RunResult.CANCELLED and (client.incarnation, run) not in self.cancelled and not stopping:
+        stopping = stopping or began != client.incarnation
+        if end.result is RunResult.CANCELLED and (self._whose(client), run) not in self.cancelled and not stopping:
             self.world.complain("I23", f"run {run} of {client.name} was cancelled, and nobody asked for that")
 
     async def cancel(self, client: Client) -> None:
         """Cancel the latest run, or one that is over."""
-        runs = self.runs.get(client.incarnation) or [1]
+        runs = self.runs.get(self._whose(client)) or [1]
         run = self.world.chance.choice(runs[-3:])
-        self.cancelled.add((client.incarnation, run))
+        self.cancelled.add((self._whose(client), run))
         await client.cancel(run=run)
 
     # A message that wakes an idle pod starts a run within a minute.
@@ -63,6 +98,8 @@ class Checks:
         self.told += 1
         text = f"news {self.told}."
         await client.notify(text)
+        if self.kept:
+            self.accepted.append((client.name, text))
         program = next((p for p in self.world.programs if p.incarnation == client.incarnation), None)
         if program is not None and program.pod is not None:
             self.wakes.append((program, program.pod, text))
@@ -75,6 +112,9 @@ class Checks:
         for program, pod, text in self.wakes:
             if self._sleeps(program, pod, text):
                 self.world.complain("I26", f"{pod.name} was told to wake up ({text}), and sleeps")
+        for name, text in self.accepted:
+            if not any(text.encode() in raw for raw in self.world.sessions.said(name)):
+                self.world.complain("I26", f"{name} accepted a message ({text}), and never heard of it")
 
     async def _woken(self, program: Program, pod: Pod, text: str) -> None:
         await trio.sleep(_WAKE_SECONDS)
@@ -85,8 +125,14 @@ class Checks:
 
     def _sleeps(self, program: Program, pod: Pod, text: str) -> bool:
         """Whether it is idle with this message unseen, and does not hold it back on purpose: after a cancellation or a failure."""
+        if self.kept:
+            same = [p for p in self.world.programs if p.pod is not None and p.pod.log.id == pod.log.id]
+            program = max(same, key=lambda other: other.number)
+            pod = program.pod or pod
         up = program.alive and not program.frozen and not pod.actor.stopping
-        idle = up and pod.status is Status.IDLE and not pod.actor.life.held
+        life = pod.actor.life
+        begins = life.hold is Hold.BACKOFF and not life.failures  # a restored pod holds back until it can be reached, no longer
+        idle = up and pod.status is Status.IDLE and (begins or not life.held)
         waiting = None
         for entry in pod.log.data if idle else ():
             if entry["kind"] == "notice" and text in str(entry):

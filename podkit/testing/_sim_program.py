@@ -59,9 +59,10 @@ class Program:
         self.parent: str | None = None
         self.stuck = False  # did not end when it was time
         self.kept = False  # outlives its parent by choice
-        self.on_pod: Callable[[Program], Callable[[], None]] | None = None
+        self.on_pod: Callable[[Pod], Callable[[], None]] | None = None
         self.on_crash: Callable[[Program, BaseException], None] | None = None
         self._in_order: Callable[[], None] | None = None
+        self._coming: Pod | None = None  # the pod, also before it is up
         self._nursery, self._scheduler = nursery, scheduler
 
     def __repr__(self) -> str:
@@ -80,8 +81,14 @@ class Program:
     def houses(self, pod: Pod) -> None:
         """This is the pod in it."""
         self.pod, self.incarnation = pod, pod.incarnation
+        if self._coming is None:
+            self.watches(pod)
+
+    def watches(self, pod: Pod) -> None:
+        """This will be the pod in it, and says nothing unheard from here."""
+        self._coming = pod
         if self.on_pod is not None:
-            self._in_order = self.on_pod(self)
+            self._in_order = self.on_pod(pod)
 
     def start_soon(self, task: Callable[..., Awaitable[Any]], *args: object, name: str) -> None:
         """Run one more task as a part of this program."""
@@ -124,10 +131,10 @@ class Program:
         self._scheduler.hold(self)
         self.status = -9
         self._let_go()
-        if self.pod is not None:
+        if self._coming is not None:
             # Whoever holds the pod in his hands, outside of its program, sees that it is over.
-            self.pod.hub.close()
-            self.pod.gone()
+            self._coming.hub.close()
+            self._coming.gone()
         self.died.set()
         self.over.set()
 

@@ -18,6 +18,16 @@ class SharedSessions(MemorySessionStore):
 
     opened: Callable[[Program, Session], Session] | None = None
 
+    def committed(self, name: str) -> list[bytes]:
+        """The entries of the current segment of that pod's session, whoever holds it."""
+        segments = self._kept[name].segments
+        return list(segments[next(reversed(segments))]) if segments else []
+
+    def said(self, name: str) -> list[bytes]:
+        """Everything that was ever committed under that name."""
+        every = [kept for other, kept in (*self._aside, *self._kept.items()) if other == name]
+        return [raw for kept in every for segment in kept.segments.values() for raw in segment]
+
     def drop(self, session: Session) -> None:
         """What the kernel does for a dead program: this very session is held no more."""
         kept = self._kept.get(session.name)

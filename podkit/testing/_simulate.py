@@ -25,11 +25,14 @@ from ._sim_seats import seats
 from ._sim_trio import Scheduler, seeded, seldom_collected
 from ._sim_watch import WireWatch
 from ._trace import Trace, short
+from ._watch_log import LogCheck
 from ._watch_writes import WriteWatch
 from ._world import World, world_of
 
 if TYPE_CHECKING:
     from trio.lowlevel import Task
+
+    from podkit._life import Pod
 
 _MOST_STEPS = 2_000_000
 _MOST_SECONDS = 24 * 3600.0
@@ -67,7 +70,7 @@ class Report:
 class SimulationError(AssertionError):
     """A run in which something happened that must never happen. `simulate` with the same seed does it again.
 
-    `invariant` is its id ("I1" to "I27"), "liveness" when something never ended, "crash" when an error got out of a pod, or
+    `invariant` is its id ("I1" to "I32"), "liveness" when something never ended, "crash" when an error got out of a pod, or
     "scenario" when the scenario itself raised (then that is the cause). `trace` are the last things that happened before, `hash`
     is over all of them.
     """
@@ -97,7 +100,7 @@ class SimWorld(World):
     injector: Injector
     bystander: Program
     pids: Callable[[Program], tuple[int, int]] | None
-    on_pod: Callable[[Program], Callable[[], None]] | None
+    on_pod: Callable[[Pod], Callable[[], None]] | None
     on_crash: Callable[[Program, BaseException], None] | None
 
     def __init__(self, nursery: trio.Nursery, scheduler: Scheduler, seed: int, faults: Faults, steps: int) -> None:
@@ -106,6 +109,7 @@ class SimWorld(World):
         self.operations: Counter[str] = Counter()
         self.cancellable: dict[trio.CancelScope, str] = {}
         self.to_mend: list[Callable[[], None]] = []
+        self.logs: dict[str, LogCheck] = {}  # by session
         self.wall_offset = _EPOCH
         self.scope = trio.CancelScope()
         self.broken: tuple[int, str, str, tuple[str, ...], str] | None = None
@@ -240,10 +244,13 @@ class SimWorld(World):
     def _watch_link(self) -> WireWatch:
         return WireWatch(self.complain)
 
-    def _pod_appeared(self, program: Program) -> Callable[[], None]:
-        assert program.pod is not None
-        watch = PodWatch(program.pod, self.complain, self.trace.note)
-        program.pod.hub.subscribe(watch)
+    def _pod_appeared(self, pod: Pod) -> Callable[[], None]:
+        log = None
+        if pod.setting.kept.sessions is not None:  # then a log is of more than one pod
+            log = self.logs.setdefault(pod.log.id, LogCheck(pod.name, self.complain))
+            log.goes_on(pod.log.segment, pod.log.data, self.sessions.committed(pod.name))
+        watch = PodWatch(pod, self.complain, self.trace.note, log)
+        pod.hub.subscribe(watch)
         return watch.end
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from podkit._life import Pod, open_pod, restore_pod
+from podkit._life import Pod, living, open_pod, restored_house
 from podkit._net import Client, connect
 from podkit.abc import Tool, Worker
 from podkit.errors import PodUnreachableError
@@ -50,7 +50,7 @@ class World:
     scheduler: Scheduler
     nursery: trio.Nursery
     pids: Callable[[Program], tuple[int, int]] | None
-    on_pod: Callable[[Program], Callable[[], None]] | None
+    on_pod: Callable[[Pod], Callable[[], None]] | None
     on_crash: Callable[[Program, BaseException], None] | None
 
     def __init__(
@@ -95,7 +95,15 @@ class World:
         program = self._program(name)
         options["sessions"] = SimSessions(self.sessions, program)
         self._of_world(program, options)
-        async with self._living(program, lambda: restore_pod(name, worker, **options)) as pod:
+
+        @asynccontextmanager
+        async def restored() -> AsyncIterator[Pod]:
+            house = await restored_house(name, worker, **options)
+            program.watches(house.pod)  # what it kept may make it speak as soon as it lives
+            async with living(house) as pod:
+                yield pod
+
+        async with self._living(program, restored) as pod:
             yield pod
 
     def _of_world(self, program: Program, options: dict[str, Any]) -> None:

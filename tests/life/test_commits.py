@@ -233,6 +233,76 @@ async def test_input_that_may_not_survive_is_not_started_and_a_paused_run_stays_
             assert outcome.result is RunResult.FINISHED
 
 
+class Slow(Trouble):
+    """A session on a disk that answers when `disk` is set."""
+
+    async def sync(self):
+        await self.disk.wait()
+        await super().sync()
+
+
+def slowed(world, fails=lambda change: 0):
+    made = []
+
+    def opened(program, session):
+        made.append(Slow(session, fails, power=True))
+        made[-1].disk = trio.Event()
+        made[-1].disk.set()
+        return made[-1]
+
+    world.sessions.opened = opened
+    return made
+
+
+async def told(pod, replies):
+    try:
+        await pod.notify("news", wake=False)
+    except podkit.MethodRejectedError as error:
+        replies.append(error.code)
+    else:
+        replies.append("accepted")
+
+
+@pytest.mark.proves("I26", "I31")
+@pytest.mark.parametrize("broken", [False, True], ids=["in the end it is", "in the end it is not"])
+async def test_a_notice_is_accepted_once_it_survives_a_loss_of_power(autojump_clock, broken):
+    async with open_world() as world:
+        made, replies = slowed(world, lambda change: errno.EIO if broken and change == "sync" else 0), []
+        async with world.open_pod("root", ScriptedWorker(Say("x")), scope=HOME, sessions=world.sessions) as pod:
+            made[0].disk = trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(told, pod, replies)
+                await trio.sleep(100)
+                assert not replies
+                assert [notice.body for notice in check(pod, world.sessions._kept["root"]).notices] == ["news"]
+                made[0].disk.set()
+            assert replies == [ErrorCode.STORAGE_FULL if broken else "accepted"]
+
+
+@pytest.mark.proves("I13", "I26")
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_a_pod_that_leaves_while_the_disk_is_slow_accepts_no_notice_that_it_gave_back(autojump_clock, hangs):
+    async with open_world() as world:
+        made, here, there = slowed(world), [], []
+        async with trio.open_nursery() as nursery:
+            async with world.open_pod("root", ScriptedWorker(Say("x")), scope=HOME, sessions=world.sessions) as pod:
+                async with world.connect(pod.address, subscribe="none") as client:
+                    made[0].disk = trio.Event()
+                    nursery.start_soon(told, pod, here)
+                    if not hangs:  # else nobody waits for the last words of the pod for as long
+                        nursery.start_soon(told, client, there)
+                    await trio.sleep(1)
+                    await pod.shutdown()
+                    await trio.sleep(0.5)
+                    if not hangs:
+                        made[0].disk.set()
+                    with trio.fail_after(100):
+                        await pod.stopped()
+                    made[0].disk.set()
+        assert here == [ErrorCode.STOPPING]
+        assert there == [ErrorCode.STOPPING] * (not hangs)
+
+
 async def test_a_second_result_for_a_call_is_refused(autojump_clock):
     class Twice(podkit.abc.Worker):
         async def work(self, run, emit):

@@ -5,7 +5,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podkit.logic import RUNS, Hold, Life, Phase, Waiting, close_interrupted, plan_rewind, replay, restored_life, segment_start
+from podkit.logic import (
+    RUNS,
+    Family,
+    Hold,
+    Life,
+    Phase,
+    Waiting,
+    close_interrupted,
+    plan_rewind,
+    replay,
+    restored_life,
+    segment_start,
+)
+from podkit.logic._family import REMEMBERED_REPORTS
 from podkit.protocol import (
     AssistantItemEntry,
     ConfigChangedEntry,
@@ -19,6 +32,7 @@ from podkit.protocol import (
     NoticeReturnedEntry,
     NotificationItem,
     PausedTurnAbandonedEntry,
+    PodTurnEnded,
     ReasoningItem,
     RewindTarget,
     RunCompletedEntry,
@@ -277,3 +291,22 @@ def test_what_going_back_keeps_is_as_it_was_whatever_the_log(entries, data):
     assert {waiting.id for waiting in after.notices} == {waiting.id for waiting in state.notices}
     assert after.run >= state.run
     assert plan.input == at.segments
+
+
+@pytest.mark.proves("I21")
+def test_the_reports_of_children_that_counted_are_known_to_a_state_and_to_the_family_that_recalls_them():
+    told = PodTurnEnded("kid", id="1.run.1", incarnation="1")
+    entries = [
+        NoticeEntry(1, "n1", "kid", "b", event=told),
+        NoticeEntry(1, "n2", "kid", "b", event=attrs.evolve(told, id=None)),
+        NoticeEntry(1, "n3", "kid", "b", event=attrs.evolve(told, incarnation=None)),
+        notice("n4"),
+    ]
+    state = replay(entries)
+    assert state.reports == (("1", "1.run.1"),)
+    family = Family().recall(state.reports)
+    assert family.knows("1", "1.run.1")
+    assert not family.knows("2", "1.run.1")
+    assert Family().recall(("1", str(number)) for number in range(2000)) == Family().recall(
+        ("1", str(number)) for number in range(2000 - REMEMBERED_REPORTS, 2000)
+    )

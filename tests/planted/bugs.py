@@ -412,8 +412,35 @@ _SESSIONS = (
                 "                self.start_soon(self.call_tool, item['name'], __import__('json').loads(item['arguments']))\n",
             ),
         ),
-        caught=("sessions 3",),
+        caught=("sessions 3", "restores 2"),
     ),
 )
 
-BUGS = {bug.id: bug for bug in sorted((*_REGISTRY, *_SCOPE, *_LIVES, *_NET, *_SESSIONS), key=lambda bug: bug.id)}
+_RESTORED = (
+    Bug(
+        "P31",
+        "forgets what waited in the queue when the pod is restored",
+        (Edit("podkit.logic._restore:restored_life", "        fresh,\n", "        fresh,\n        notices=(),\n"),),
+        caught=("restores 6",),
+    ),
+    Bug(
+        "P32",
+        "gives no end to a run that was under way when the pod died",
+        (Edit("podkit.logic._replay:close_interrupted", "if state.under_way is not None:", "if state.under_way is None:"),),
+        caught=("restores 2",),
+    ),
+    Bug(
+        "P33",
+        "leaves out the last entry when the log is read back",
+        (Edit("podkit._life._log:SessionLog.load", "enumerate(self._session.entries,", "enumerate(self._session.entries[:-1],"),),
+        caught=("restores 1",),
+    ),
+    Bug(
+        "P34",
+        "does not start the run that waiting notices ask for when the pod is restored",
+        (Edit("podkit._life._pod:Pod.begin", "        self._feed(BackoffOver(WAKE_TIMER))\n", ""),),
+        caught=("restores 87",),
+    ),
+)
+
+BUGS = {bug.id: bug for bug in sorted((*_REGISTRY, *_SCOPE, *_LIVES, *_NET, *_SESSIONS, *_RESTORED), key=lambda bug: bug.id)}

@@ -1,5 +1,7 @@
 """The suites that are not about any bug by name: the simulator, the contracts, the reference models and the disk that fails."""
 
+from functools import partial
+
 from keeps import keeps
 from promises import promises
 from readers import readers
@@ -9,6 +11,7 @@ from podkit.testing import KINDS, Faults, SimulationError, random_scenario, simu
 
 FAULTS = Faults.default()
 _ON_DISK = Faults({kind: 2.0 for kind in KINDS if kind.startswith("disk_")})
+_DEADLY = Faults({"kill": 2, "kill_in_spawn": 0.5, "cut": 1}, most=30)
 _SLOW = Faults.only("slow_reader", rate=1)
 
 _CONTRACT = ["-k", "keeps_the_contract"]
@@ -47,6 +50,11 @@ def simulation_on_disk(seeds):
     return _noticed(random_scenario, _ON_DISK, seeds)
 
 
+def restores(seeds):
+    """The same where every pod has a session: who is killed is restored."""
+    return _noticed(partial(random_scenario, sessions=True), _DEADLY, seeds)
+
+
 def kept_promises(seeds):
     """The same for what clients are promised, while some of what is said arrives late."""
     return _noticed(promises, _SLOW, seeds)
@@ -70,6 +78,7 @@ def _noticed(scenario, faults, seeds):
 SIMULATED = {
     "simulation": (simulation, 120),
     "simulation on disk": (simulation_on_disk, 60),
+    "restores": (restores, 100),
     "promises": (kept_promises, 20),
     "sessions": (kept_sessions, 60),
     "readers": (readers, 1),

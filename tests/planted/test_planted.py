@@ -6,8 +6,8 @@ import pytest
 
 LONG = bool(os.environ.get("PODKIT_LONG"))
 long = pytest.mark.skipif(not LONG, reason="a long run: set PODKIT_LONG=1")
-LATEST = 30  # P01 to P30
-SIMULATED = ("simulation", "simulation on disk", "promises", "sessions", "readers", "waiters")
+LATEST = 34  # P01 to P34
+SIMULATED = ("simulation", "simulation on disk", "restores", "promises", "sessions", "readers", "waiters")
 
 
 def test_every_bug_that_systems_of_this_kind_had_is_there(bugs):

@@ -1,0 +1,134 @@
+"""Reads one log as it grows: each run ends once, each call has one result, each notice and report counts once (I21, I23 to I28).
+
+The log of a session goes on when its pod is restored; the reader goes on with it, over crashes and into later segments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ._invariants_calls import CallCheck
+
+Complain = Callable[[str, str], None]
+
+
+class LogCheck:
+    """The reader of one log. `complain(invariant, what)` is told what must never be."""
+
+    def __init__(self, name: str, complain: Complain) -> None:
+        self._name, self._complain = name, complain
+        self._segment: str | None = None
+        self._top = 0  # no run has a higher number so far, in whatever segment
+        self._reports: set[str] = set()
+        self._begin(None)
+
+    def _begin(self, segment: str | None) -> None:
+        self._segment, self._read = segment, 0
+        self._hash = hashlib.sha256()
+        self._run: int | None = None
+        self._waiting: dict[str, None] = {}
+        self._calls = CallCheck(self._name, self._complain)
+
+    def read(self, segment: str, data: list[dict[str, Any]]) -> None:
+        """What came since the last time."""
+        if segment != self._segment:
+            self._another(segment, data)
+        while self._read < len(data):
+            self._next(data[self._read])
+
+    def goes_on(self, segment: str, data: list[dict[str, Any]], committed: Sequence[bytes]) -> None:
+        """A pod takes the log over, and nobody has seen it yet: `data` is what it makes of it, `committed` what is kept."""
+        name = self._name
+        if data != [json.loads(raw) for raw in committed]:
+            self._complain("I27", f"{name} begins with a log that is not what is kept of it")
+        if segment == self._segment and _hash(data[: self._read]).digest() != self._hash.digest():
+            self._complain("I28", f"the first {self._read} entries of the log of {name} are not what they were")
+            self._begin(segment)
+        self.read(segment, data)
+        if self._run is not None:
+            self._complain("I24", f"{name} is restored, and run {self._run} has no end")
+        if self._calls.open:
+            self._complain("I25", f"{name} is restored, and nothing answers {', '.join(self._calls.open)}")
+
+    def _another(self, segment: str, data: list[dict[str, Any]]) -> None:
+        """The log goes on in another segment, which begins with all of `data`: what waited then still waits."""
+        before, first = self._waiting, self._segment is None
+        self._begin(segment)
+        if first:
+            return
+        top, reports, self._top, self._reports = self._top, self._reports, 0, set()
+        for entry in data:
+            self._next(entry)
+        self._top, self._reports = max(top, self._top), reports | self._reports
+        if set(self._waiting) != set(before):
+            self._complain(
+                "I26", f"{', '.join(before) or 'nothing'} waited in the log of {self._name}, and not in its next segment"
+            )
+
+    def _next(self, entry: dict[str, Any]) -> None:
+        self._entry(entry)
+        self._calls.entry(entry)
+        self._hash.update(_bytes(entry))
+        self._read += 1
+
+    def _entry(self, entry: dict[str, Any]) -> None:
+        run = entry.get("run") or 0
+        match entry["kind"]:
+            case "invoke":
+                if self._run is not None:
+                    self._complain("I23", f"run {run} of {self._name} begins in run {self._run}")
+                if run <= self._top:
+                    self._complain("I24", f"run {run} of {self._name} begins after run {self._top}")
+                self._run = self._top = run
+            case "run_completed" | "run_errored":
+                if run != self._run:
+                    self._complain("I24", f"run {run} of {self._name} ends in run {self._run}")
+                self._run = None
+            case "notice":
+                self._waiting[entry["id"]] = None
+            case "notice_returned":
+                self._seen(entry["id"])
+            case "system_item":
+                item = entry["item"]
+                if item.get("notice") is not None:
+                    self._seen(item["notice"])
+                self._report(item.get("event"))
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The notices that were accepted, and neither seen nor given back, oldest first."""
+        return tuple(self._waiting)
+
+    def _seen(self, notice: str) -> None:
+        if self._waiting.pop(notice, self) is self:
+            self._complain("I26", f"{self._name} sees the notice {notice} twice, or before it was accepted")
+
+    def _report(self, event: dict[str, Any] | None) -> None:
+        if event is None or event.get("id") is None:
+            return
+        if event["id"] in self._reports:
+            self._complain("I21", f"{self._name} hears {event['id']} twice")
+        self._reports.add(event["id"])
+
+    def end(self) -> None:
+        """The pod ended in order."""
+        if self._run is not None:
+            self._complain("I24", f"run {self._run} of {self._name} has no end")
+        if self._waiting:
+            self._complain("I26", f"{self._name} ends, and nobody saw the notices {', '.join(self._waiting)}, nor got them back")
+
+
+def _bytes(entry: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(entry)
+
+
+def _hash(data: Sequence[dict[str, Any]]) -> Any:
+    digest = hashlib.sha256()
+    for entry in data:
+        digest.update(_bytes(entry))
+    return digest
