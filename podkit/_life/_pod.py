@@ -81,6 +81,7 @@ class Pod(Controls, ports.Pod):
     desk: PodDesk
     members: Members
     programs: Programs
+    confirmations: Confirmations
 
     def __init__(self, authority: Authority, setting: Setting) -> None:
         row = authority.row
