@@ -226,7 +226,7 @@ def measure(rounds: int, seconds: float, columns: list[str]) -> None:
     mix = found["mix"].value(OURS)
     count = sum(count for _, count in KINDS.values())
     print(f"\npodkit the mix of {count} events in {mix / 1000:.2f} ms, {count / mix:.2f} million a second")
-    print(f"asked: mix <= 2.0x msgspec.Struct; measured {found['mix'].ratio(OURS):.2f}x")
+    print(f"aim: mix <= 2.0x msgspec.Struct; measured {found['mix'].ratio(OURS):.2f}x")
 
 
 def main() -> None:

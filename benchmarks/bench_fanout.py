@@ -376,11 +376,11 @@ def main() -> None:
     if options.plot:
         plot(found, sizes, options.plot)
     worst = max(found[burst, size].ratio(OURS) for burst in (1, 16) for size in sizes)
-    print(f"asked: <= 1.5x of a bare loop for N = 10..1000; measured at worst {worst:.2f}x")
+    print(f"aim: <= 1.5x of a bare loop for N = 10..1000; measured at worst {worst:.2f}x")
     lost = sorted(100 * (1 - rate) for rate in rates)
     quarter = len(lost) // 4
     spread = f"{lost[quarter]:.0f} to {lost[-quarter - 1]:.0f} in the middle half of {len(lost)} slices"
-    print(f"asked: with 5 of 100 frozen the others lose < 10 %; measured {lost[len(lost) // 2]:.1f} % ({spread})")
+    print(f"aim: with 5 of 100 frozen the others lose < 10 %; measured {lost[len(lost) // 2]:.1f} % ({spread})")
     return None
 
 

@@ -355,7 +355,7 @@ def main() -> None:
             show("wherever they are put", measure(names, c_program, root, None, rounds, seconds))
     finally:
         shutil.rmtree(root, ignore_errors=True)
-    said = f"asked: <= 0.8x a trio byte echo, pinned; measured {pinned.ratio(OURS):.2f}x"
+    said = f"aim: <= 0.8x a trio byte echo, pinned; measured {pinned.ratio(OURS):.2f}x"
     if MCP in pinned.values:
         said += f". Asked: >= 5x faster than MCP in memory; measured {1 / pinned.ratio(f'{OURS} / mcp'):.1f}x"
     print(said)

@@ -263,7 +263,7 @@ def main() -> None:
     for name in (OURS, POD):
         passed, busier = (max(middle[name, burst][at] for burst in bursts) for at in (0, 1))
         said = f"{passed / 1e6:.2f} million passed, {busier / 1e6:.2f} million by the busier side"
-        print(f"asked: >= 1,000,000 events/s a connection; {name}: {said}")
+        print(f"aim: >= 1,000,000 events/s a connection; {name}: {said}")
 
 
 if __name__ == "__main__":
