@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import trio
-
-from ._check_transport_clauses import ALL
+from . import _check_transport_channels, _check_transport_waits
 from ._check_transport_ground import Ground
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from podkit.abc import Transport
 
-_SECONDS = 10.0
+_CLAUSES = _check_transport_channels.clause.and_then(_check_transport_waits.clause)
 
-CLAUSES: tuple[tuple[str, str], ...] = tuple((name, sentence) for name, sentence, _ in ALL)
+CLAUSES: tuple[tuple[str, str], ...] = tuple(_CLAUSES)
 """The clauses of the contract, (id, sentence), in the order in which they are checked."""
 
 
@@ -28,18 +27,9 @@ async def check_transport(make: Callable[[], Transport], *, address: Callable[[]
     `CLAUSES` that does not hold; every clause has ten seconds. A transport whose listening side reads frames of another
     length than 1 MiB says so in an attribute `max_method`.
     """
-    for name, sentence, clause in ALL:
-        try:
-            with trio.fail_after(_SECONDS):
-                await clause(Ground(make(), address))
-        except trio.TooSlowError as error:
-            raise AssertionError(f"{name}: {sentence}; it hangs") from error
-        except Exception as error:
-            raise AssertionError(f"{name}: {sentence}; but {_told(error)}") from error
 
+    @asynccontextmanager
+    async def ground() -> AsyncIterator[Ground]:
+        yield Ground(make(), address)
 
-def _told(error: BaseException) -> str:
-    """The one reason inside nested groups."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error) if isinstance(error, AssertionError) else f"{error!r} was raised"
+    await _CLAUSES.check(ground)

@@ -116,6 +116,11 @@ async def fill(channel: Channel, frame: bytes, *, at_most: int) -> int:
     return sent
 
 
+async def send_all(channel: Channel, frames: list[bytes]) -> None:
+    for frame in frames:
+        await channel.send(frame)
+
+
 async def drain(channel: Channel) -> tuple[list[bytes], Exception]:
     """Everything that can be received, and what ended it."""
     frames = []

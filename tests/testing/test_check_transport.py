@@ -363,6 +363,81 @@ class LossyBatches(Tap):
         return (await self.inner.receive_many())[-1:]
 
 
+class Direct(Tap):
+    """Writes without waiting, as it should: whole frames as far as there is room, and the rest first of all."""
+
+    def __init__(self, inner, log):
+        super().__init__(inner, log)
+        self.rest = []
+
+    def send_nowait(self, lines):
+        if self.inner._sending or self.rest:
+            raise trio.WouldBlock
+        self.inner._check_sendable()
+        self.rest = lines.split(b"\n")[:-1]
+        while self.rest and self.inner._out.has_room(self.rest[0]):
+            self.inner._out.put(self.rest.pop(0))
+        if self.rest == lines.split(b"\n")[:-1]:
+            self.rest = []
+            raise trio.WouldBlock
+        return not self.rest
+
+    async def send(self, value):
+        await self.send_many([value])
+
+    async def send_many(self, frames):
+        await self.inner.send_many([*self.rest, *frames])
+        self.rest = []
+
+
+@channels
+class Overtaking(Direct):
+    """Writes what fits, whoever is sending."""
+
+    def send_nowait(self, lines):
+        self.inner._check_sendable()
+        self.inner._out.put(lines[:-1])
+        return True
+
+
+@channels
+class DropsTheRest(Direct):
+    """Takes a line that does not fit and forgets it."""
+
+    def send_nowait(self, lines):
+        try:
+            return super().send_nowait(lines)
+        except trio.WouldBlock:
+            return False
+
+
+@channels
+class GluesLines(Direct):
+    """Passes lines on as one frame."""
+
+    def send_nowait(self, lines):
+        whole = super().send_nowait(b"\n")
+        self.inner._out.frames[-1] = lines[:-1]
+        return whole
+
+
+@channels
+class WritesWhenClosed(Direct):
+    def send_nowait(self, lines):
+        try:
+            return super().send_nowait(lines)
+        except trio.ClosedResourceError:
+            return True
+
+
+@channels
+class WritesWhileSending(Direct):
+    def send_nowait(self, lines):
+        if self.inner._sending:
+            return True
+        return super().send_nowait(lines)
+
+
 MUTANTS = {
     Fussy: "T1",
     KeyOfBytes: "T1",
@@ -389,6 +464,11 @@ MUTANTS = {
     Rendezvous: "T18",
     EmptyBatches: "T19",
     LossyBatches: "T19",
+    Overtaking: "T20",
+    DropsTheRest: "T20",
+    GluesLines: "T20",
+    WritesWhenClosed: "T20",
+    WritesWhileSending: "T20",
 }
 
 
@@ -400,5 +480,6 @@ def test_a_broken_promise_is_named_by_its_clause(mutant):
     assert str(caught.value).startswith(f"{MUTANTS[mutant]}: {sentence}; ")
 
 
-def test_the_wrapper_that_the_mutants_are_made_of_is_not_itself_a_mutant():
-    trio.run(check_transport, Mutant, clock=trio.testing.MockClock(autojump_threshold=0))
+@pytest.mark.parametrize("right", [Mutant, channels(Direct)], ids=["plain", "direct"])
+def test_the_wrappers_that_the_mutants_are_made_of_are_not_themselves_mutants(right):
+    trio.run(check_transport, right, clock=trio.testing.MockClock(autojump_threshold=0))
