@@ -12,7 +12,6 @@ read-only mount may still be written to.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
@@ -20,11 +19,12 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 import attrs
 
 from podkit.confinement._form import MAX_ENTRIES, KernelForm, KernelMount, KernelRule, Look, Shortfall
+from podkit.confinement._keys import Keys, above, can_be_said, parent, readable
 from podkit.logic import Scope
 from podkit.protocol import Permission, ScopeRule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 MAX_RULES: Final = 20_000
 MAX_MOUNTS: Final = 20_000
@@ -33,7 +33,6 @@ _NONE, _READ, _WRITE = Permission.NONE, Permission.READ, Permission.WRITE
 _ACCESS = {_READ: "read", _WRITE: "write"}
 _HOW = {_NONE: "hidden", _READ: "ro", _WRITE: "rw"}
 _THERE = ("dir", "file", "other")
-_MAX_PATH = 4095
 _Triple: TypeAlias = tuple[Permission, Permission, Permission]
 
 
@@ -126,7 +125,7 @@ class _Plan:
         self._table, self._look, self._namespaces = table, look, namespaces
         self._kinds: dict[str, str | None] = {"": "dir"}
         self._tight: dict[str, tuple[Permission, str]] = {}
-        self._nodes = table.order
+        self._nodes = Keys(table.order)
         self._left: list[_Visit] = []
         self._full = False
 
@@ -134,7 +133,7 @@ class _Plan:
         """Settle every path."""
         if self._namespaces:
             self._tighten()
-        self._left = [_Visit("")] if "" in self._table.rows else [_Visit(key) for key in self._tops("")]
+        self._left = [_Visit("")] if "" in self._table.rows else [_Visit(key) for key in self._nodes.tops("")]
         while self._left:
             visit = self._left.pop()
             kind = self._kind(visit.key)
@@ -148,15 +147,15 @@ class _Plan:
 
     def _is_said(self, key: str, most: Permission) -> bool:
         """Whether a path where nothing is was meant already when nothing new was allowed in its directory."""
-        above = _parent(key)
-        return above in self._tight and most <= max(self._table.row(above))
+        directory = parent(key)
+        return directory in self._tight and most <= max(self._table.row(directory))
 
     def cover(self, paths: Iterable[str]) -> None:
         """Cover these where they are there, also where nothing is granted: a socket can be connected to without any rule. What is
         granted inside one stays."""
         for path in sorted(paths):
             key = path.rstrip("/")
-            if key and self._kind(key) in _THERE and not any(self.mounts.get(up) == "hidden" for up in _above(key)):
+            if key and self._kind(key) in _THERE and not any(self.mounts.get(up) == "hidden" for up in above(key)):
                 self.mounts[key] = "hidden"
                 for inside, access in self.rules.items():
                     if inside.startswith(key + "/"):
@@ -180,9 +179,9 @@ class _Plan:
         for key in self._table.rows:
             if self._kind(key) in _THERE:
                 continue
-            gap, at = key, _parent(key)
+            gap, at = key, parent(key)
             while self._kind(at) not in _THERE:
-                gap, at = at, _parent(at)
+                gap, at = at, parent(at)
             least = self._table.span(gap)[0]
             if self._kind(at) != "dir":
                 more.add(at + "/")
@@ -191,7 +190,7 @@ class _Plan:
                 self._tight[at] = min(self._tight.get(at, (_WRITE, "")), (least, f"{gap} has less and {what}"))
                 more.add(at + "/")
         if more:
-            self._nodes = sorted(more.union(self._nodes))
+            self._nodes = Keys(sorted(more.union(self._nodes.order)))
 
     def _settle_directory(self, visit: _Visit) -> None:
         key = visit.key
@@ -201,7 +200,7 @@ class _Plan:
         if floor > visit.cap or floor < visit.have:
             visit = self._mount(visit, floor)
         if plain:
-            self._left += [visit.at(below) for below in self._tops(key)]
+            self._left += [visit.at(below) for below in self._nodes.tops(key)]
         else:
             self._settle_entries(visit, row)
 
@@ -219,7 +218,7 @@ class _Plan:
     def _settle_entries(self, visit: _Visit, row: _Triple) -> None:
         key = visit.key
         most = max(row)
-        named = set(self._children(key))
+        named = set(self._nodes.children(key))
         self._left += [visit.at(child) for child in sorted(named)]
         if most <= visit.have:
             return
@@ -235,8 +234,8 @@ class _Plan:
             child = f"{key}/{entry.name}"
             if child in named or entry.kind == "link":
                 continue
-            if not _can_be_said(child):
-                self.lose(_readable(child), most, "its name is too long or is not text", whole=True)
+            if not can_be_said(child):
+                self.lose(readable(child), most, "its name is too long or is not text", whole=True)
                 continue
             self._kinds[child] = entry.kind
             if entry.kind != "dir":
@@ -270,10 +269,10 @@ class _Plan:
     def _mount(self, visit: _Visit, level: Permission) -> _Visit:
         level = min(level, visit.land)
         if visit.have is _WRITE and visit.since != visit.key:
-            up = _parent(visit.key)
+            up = parent(visit.key)
             while up not in (visit.since, ""):
                 self.mounts.setdefault(up, "rw")
-                up = _parent(up)
+                up = parent(up)
         self.mounts[visit.key] = _HOW[level]
         return _Visit(visit.key, visit.land, level, visit.key)
 
@@ -282,52 +281,7 @@ class _Plan:
             return self._tight[key][1]
         if min(row) < max(row):
             return "a rule that is not recursive covers it, so only its files are granted, in place"
-        for below in self._nodes[slice(*self._below(key))]:
+        for below in self._nodes.order[slice(*self._nodes.below(key))]:
             if min(self._table.row(below[:-1])) < min(row):
                 return f"{below[:-1]} has less, so what is there now is granted one by one"
         return "there are too many rules"
-
-    # The keys below a key, and those of them that have none between.
-
-    def _below(self, key: str) -> tuple[int, int]:
-        first = bisect_right(self._nodes, key + "/")
-        return first, bisect_left(self._nodes, key + "0", first)
-
-    def _tops(self, key: str) -> Iterator[str]:
-        first, last = self._below(key)
-        while first < last:
-            top = self._nodes[first][:-1]
-            yield top
-            first = bisect_left(self._nodes, top + "0", first + 1, last)
-
-    def _children(self, key: str) -> Iterator[str]:
-        """The entries of a directory that are keys or have keys below them."""
-        first, last = self._below(key)
-        while first < last:
-            node = self._nodes[first]
-            child = node[: node.index("/", len(key) + 1)]
-            yield child
-            first = bisect_left(self._nodes, child + "0", first + 1, last)
-
-
-def _parent(key: str) -> str:
-    return key[: key.rindex("/")]
-
-
-def _above(key: str) -> Iterator[str]:
-    """A key and those of the directories above it, nearest first."""
-    while key:
-        yield key
-        key = _parent(key)
-    yield ""
-
-
-def _can_be_said(path: str) -> bool:
-    try:
-        return len(path.encode()) <= _MAX_PATH
-    except UnicodeEncodeError:
-        return False
-
-
-def _readable(path: str) -> str:
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
