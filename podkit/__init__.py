@@ -16,8 +16,10 @@ from podkit import protocol as protocol
 
 # Pods: open one, become one, talk to one.
 from podkit._life import Child as Child
+from podkit._life import Fork as Fork
 from podkit._life import Pod as Pod
 from podkit._life import adopt_pod as adopt_pod
+from podkit._life import fork_session as fork_session
 from podkit._life import open_pod as open_pod
 from podkit._life import restore_pod as restore_pod
 from podkit._net import Client as Client
@@ -90,4 +92,5 @@ from podkit.errors import TransportError as TransportError
 from podkit.errors import UnknownPodError as UnknownPodError
 from podkit.errors import UnknownSchemeError as UnknownSchemeError
 from podkit.errors import UnknownSessionError as UnknownSessionError
+from podkit.errors import UnknownTurnError as UnknownTurnError
 from podkit.errors import WriteConflictError as WriteConflictError

@@ -47,6 +47,7 @@ SAMPLES = [
     errors.SessionBusyError("s"),
     errors.SessionBusyError("s", "process 7"),
     errors.UnknownSessionError("kid"),
+    errors.UnknownTurnError("0192-a", 9, 3),
     errors.ConfinementError("kernel", "no Landlock"),
     errors.ModelError("overloaded", 529, 2.0),
     errors.ModelError("overloaded"),

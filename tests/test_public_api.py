@@ -15,8 +15,9 @@ ROOT = Path(__file__).parent.parent
 PROMISED = {
     "podkit": """
         open_pod adopt_pod connect Scope ScopeRule Permission Limits MemoryTransport MemoryRegistry FileRegistry TaskLauncher
-        restore_pod MemorySessionStore FileSessionStore SessionInfo VerifiedSession ProcessLauncher
-        Transcript TranscriptLimits fold_transcript inspect Completed Outcome StopReport Client Pod Child abc protocol errors
+        restore_pod fork_session Fork MemorySessionStore FileSessionStore SessionInfo VerifiedSession ProcessLauncher
+        UnknownTurnError Transcript TranscriptLimits fold_transcript inspect Completed Outcome StopReport Client Pod Child
+        abc protocol errors
         PodkitError ProtocolError LocalProtocolError RemoteProtocolError InvalidNameError ScopeError InvalidRuleError NotSubsetError
         AccessDeniedError PathRefusedError RegistryError DuplicatePodError UnknownPodError WriteConflictError StaleIncarnationError
         AdoptionRefusedError CorruptRegistryError RegistryBusyError TransportError UnknownSchemeError PodUnreachableError
@@ -49,6 +50,7 @@ SIGNATURES = {
         " grant= tools= run_dir= cwd= address= plain= generation= confinement= require= limits="
     ),
     "podkit:restore_pod": "name worker * sessions transport registry tools=",
+    "podkit:fork_session": "sessions name as_name * scope grant= at=",
     "podkit:adopt_pod": "worker * transport registry= tools=",
     "podkit:connect": "address * transport subscribe= buffer=",
     "podkit:inspect": "registry",

@@ -5,6 +5,8 @@ from podkit._life._adopt import house_of as house_of
 from podkit._life._adopt import until_stopped as until_stopped
 from podkit._life._birth import Birth as Birth
 from podkit._life._child import Child as Child
+from podkit._life._fork import Fork as Fork
+from podkit._life._fork import fork_session as fork_session
 from podkit._life._launch import ProcessLauncher as ProcessLauncher
 from podkit._life._launch_task import TaskLauncher as TaskLauncher
 from podkit._life._launch_task import wants_birth as wants_birth

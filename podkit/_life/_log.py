@@ -64,14 +64,9 @@ class SessionLog:
         if self._session is None or self._session.segment is None:
             return SessionState()
         self.segment = self._session.segment
-        read: list[LogEntry] = []
-        for number, raw in enumerate(self._session.entries, start=1):
-            try:
-                read.append(decode_entry(raw))
-            except RemoteProtocolError as error:
-                file = f"session {self.id} of {self._session.name}, segment {self.segment}"
-                raise CorruptLogError(file, f"not a log entry: {error}", number) from error
-            self.data.append(json.loads(raw))
+        raws = self._session.entries
+        read = read_entries(raws, f"session {self.id} of {self._session.name}, segment {self.segment}")
+        self.data = [json.loads(raw) for raw in raws]
         return replay(read)
 
     def entries(self) -> list[LogEntry]:
@@ -137,6 +132,17 @@ class SessionLog:
         """Let go of the session."""
         if self._session is not None:
             await self._session.aclose()
+
+
+def read_entries(raws: Sequence[bytes], file: str) -> list[LogEntry]:
+    """The entries in these bytes, which `file` is. Raises `CorruptLogError`: nothing is skipped."""
+    read: list[LogEntry] = []
+    for number, raw in enumerate(raws, start=1):
+        try:
+            read.append(decode_entry(raw))
+        except RemoteProtocolError as error:
+            raise CorruptLogError(file, f"not a log entry: {error}", number) from error
+    return read
 
 
 def _said(entries: Sequence[LogEntry]) -> tuple[list[bytes], list[dict[str, Any]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -13,14 +13,16 @@ from podkit._store._file_session import FileSession, refused
 from podkit._store._plan_session import check_id
 from podkit._store._session_files import LOCK, LONGEST
 from podkit._store._session_lock import SessionLock
-from podkit._store._session_look import SessionInfo, VerifiedSession, peek_session, verify_session
+from podkit._store._session_look import SessionInfo, VerifiedSession, peek_session, read_session, verify_session
 from podkit._store._session_open import begin_session, check_unused, resume_session
-from podkit.abc import Durability, Session, SessionStore
+from podkit.abc import Durability, Session, SessionStore, StoredSession
 from podkit.errors import InvalidNameError, PathRefusedError, SessionBusyError, SessionError, UnknownSessionError
 from podkit.protocol import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+_T = TypeVar("_T")
 
 _SCHEMES = {Durability.PROCESS: "file://", Durability.POWER: "file+power://"}
 _PATH_MAX = 4095
@@ -94,8 +96,11 @@ class FileSessionStore(SessionStore):
         """
         check_name(name)
         await trio.lowlevel.checkpoint()
-        with _typed(f"the session of {name} cannot be looked at"), contextlib.closing(self._look(name)) as lock:
-            return peek_session(name, self._place(name), lock, boot=self._boot, disk=self._disk)
+        return self._looked(name, peek_session, "looked at")
+
+    async def read(self, name: str) -> StoredSession:
+        check_name(name)
+        return await trio.to_thread.run_sync(self._looked, name, read_session, "read")
 
     async def verify(self, name: str) -> VerifiedSession:
         """Read the whole session of `name`, whoever holds it, and check every record of every segment; in a thread.
@@ -103,12 +108,11 @@ class FileSessionStore(SessionStore):
         Nothing is changed. Raises `CorruptLogError` for the first damage, and as `peek` does.
         """
         check_name(name)
+        return await trio.to_thread.run_sync(self._looked, name, verify_session, "verified")
 
-        def verify() -> VerifiedSession:
-            with _typed(f"the session of {name} cannot be verified"), contextlib.closing(self._look(name)) as lock:
-                return verify_session(name, self._place(name), lock, boot=self._boot, disk=self._disk)
-
-        return await trio.to_thread.run_sync(verify)
+    def _looked(self, name: str, look: Callable[..., _T], done: str) -> _T:
+        with _typed(f"the session of {name} cannot be {done}"), contextlib.closing(self._look(name)) as lock:
+            return look(name, self._place(name), lock, boot=self._boot, disk=self._disk)
 
     def _begin(self, name: str, session: str) -> Session:
         place = self._place(name)

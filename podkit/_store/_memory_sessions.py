@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from podkit._store._plan_session import check_entries, check_id, decode_manifest, encode_manifest
-from podkit.abc import Durability, Session, SessionStore
+from podkit.abc import Durability, Session, SessionStore, StoredSession
 from podkit.errors import SessionBusyError, SessionError, UnknownSessionError
 from podkit.protocol import check_name
 
@@ -119,6 +119,16 @@ class MemorySessionStore(SessionStore):
         assert kept is not None
         kept.holder = session = MemorySession(name, kept)
         return session
+
+    async def read(self, name: str) -> StoredSession:
+        check_name(name)
+        await trio.lowlevel.checkpoint()
+        kept = self._kept.get(name)
+        if kept is None:
+            raise UnknownSessionError(name)
+        segments = tuple(kept.segments)
+        entries = tuple(kept.segments[segments[-1]]) if segments else ()
+        return StoredSession(name, kept.id, segments, entries, decode_manifest(kept.manifest))
 
     async def names(self) -> tuple[str, ...]:
         await trio.lowlevel.checkpoint()

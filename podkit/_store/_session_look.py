@@ -14,6 +14,7 @@ from podkit._store._journal_record import DamagedError, Mark, decode_records, re
 from podkit._store._plan_session import decode_manifest
 from podkit._store._session_files import SessionFiles, check_end
 from podkit._store._session_open import check_unused, find_session, lost_end, restarted
+from podkit.abc import StoredSession
 from podkit.errors import CorruptLogError, UnknownSessionError
 
 if TYPE_CHECKING:
@@ -83,6 +84,14 @@ def verify_session(name: str, place: str, lock: SessionLock, *, boot: str, disk:
             check_end(earlier, header)
             total, header = total + len(entries), earlier.header
     return VerifiedSession(name, anchor.id, anchor.segments, total, unfinished)
+
+
+def read_session(name: str, place: str, lock: SessionLock, *, boot: str, disk: Disk) -> StoredSession:
+    """A session as it is now, its current segment verified. Raises `OSError`, `CorruptLogError`, `UnknownSessionError`."""
+    found = find_session(place, _anchor(name, place, lock, disk), boot=boot, disk=disk)
+    if found.journal is not None:
+        found.journal.close()
+    return StoredSession(name, found.anchor.id, tuple(found.segments), found.entries, decode_manifest(found.manifest))
 
 
 def _anchor(name: str, place: str, lock: SessionLock, disk: Disk) -> SessionAnchor:

@@ -29,6 +29,7 @@ from ._registry import Registry as Registry
 from ._session import Durability as Durability
 from ._session import Session as Session
 from ._session import SessionStore as SessionStore
+from ._session import StoredSession as StoredSession
 from ._tool import Tool as Tool
 from ._tool import ToolContext as ToolContext
 from ._tool import ToolOutput as ToolOutput

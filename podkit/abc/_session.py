@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+import attrs
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
 
@@ -109,6 +112,22 @@ class Session(ABC):
         await self.aclose()
 
 
+@attrs.frozen
+class StoredSession:
+    """A session as it was found, whoever holds it. `entries` are those of the current segment, the last of `segments`."""
+
+    name: str
+    id: str
+    segments: tuple[str, ...]
+    entries: tuple[bytes, ...]
+    manifest: Mapping[str, Any] | None
+
+    @property
+    def segment(self) -> str | None:
+        """The current segment; None before the first."""
+        return self.segments[-1] if self.segments else None
+
+
 class SessionStore(ABC):
     """A place for sessions, one for each name of a pod. Whoever opens a session holds it until they let go or are gone.
 
@@ -127,6 +146,14 @@ class SessionStore(ABC):
         died left unfinished is cut off; damage further inside is refused and kept as it is. Raises `SessionBusyError` while
         somebody else holds it, `UnknownSessionError` when there is none, `CorruptLogError`, `InvalidNameError`, `SessionError`, and
         `ValueError` when `create` is no id. Cancelled or failed, it holds nothing.
+        """
+
+    @abstractmethod
+    async def read(self, name: str) -> StoredSession:
+        """The session of the pod `name` as it is now, every entry of the current segment verified. It is only looked at.
+
+        Who holds it is not asked and goes on; what they commit meanwhile is there or is not, from one entry on. Raises
+        `UnknownSessionError`, `CorruptLogError`, `InvalidNameError` and `SessionError`.
         """
 
     @abstractmethod

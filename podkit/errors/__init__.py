@@ -35,6 +35,7 @@ from ._lives import SpawnError as SpawnError
 from ._lives import StopFailedError as StopFailedError
 from ._lives import ToolError as ToolError
 from ._lives import UnknownSessionError as UnknownSessionError
+from ._lives import UnknownTurnError as UnknownTurnError
 
 # The root, and text from outside made safe to show.
 from ._root import PodkitError as PodkitError

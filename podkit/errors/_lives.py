@@ -135,6 +135,18 @@ class UnknownSessionError(SessionError):
 
 
 @error
+class UnknownTurnError(SessionError):
+    """The session has no such turn; it has the turns 1 to `turns`. 0 is before the first."""
+
+    session: str
+    turn: int
+    turns: int
+
+    def __str__(self) -> str:
+        return f"session {self.session} has no turn {self.turn}: {self.turns} of its turns have ended"
+
+
+@error
 class ConfinementError(PodkitError):
     """The level of confinement asked for is not to be had here. `step` names the step that failed, when it was one."""
 

@@ -104,7 +104,11 @@ from ._replay import replay as replay
 from ._replay import result_of as result_of
 from ._restore import WAKE_TIMER as WAKE_TIMER
 from ._restore import restored_life as restored_life
+from ._segments import FORKED as FORKED
+from ._segments import ForkPlan as ForkPlan
 from ._segments import RewindPlan as RewindPlan
+from ._segments import UnknownTurn as UnknownTurn
+from ._segments import plan_fork as plan_fork
 from ._segments import plan_rewind as plan_rewind
 from ._segments import segment_start as segment_start
 from ._scope import Scope as Scope

@@ -1,7 +1,10 @@
-"""Going back in a session: which inputs there are to go back to, and the segment that begins when one of them is taken back.
+"""Segments that continue another one: after going back to before an input, and in a session that is forked off.
 
 A segment is never cut. Going back begins another one, which holds what came before the input, and leaves the old one as it was.
 What a notice said stays seen, and run numbers go on: neither is history that could be taken back.
+
+A fork is somebody else's beginning: what the model was told and said, and what else its worker needs to go on. Runs, notices that
+wait, a pause and how much was used stay with the session they are of.
 """
 
 from __future__ import annotations
@@ -21,9 +24,13 @@ from podkit.protocol import (
     SegmentOrigin,
     SegmentStartEntry,
     ToolResultEntry,
+    ToolResultItem,
+    TurnEndEntry,
 )
 
 from ._replay import RUNS, SessionState, replay
+
+FORKED = "this session was forked off while this call ran; what it did is not known here, and it was not run again"
 
 
 @attrs.frozen(kw_only=True)
@@ -93,3 +100,38 @@ def plan_rewind(
     made.append(ExtensionEntry(ts=ts, domain=RUNS, payload={"run": state.run}))
     warned = any(isinstance(entry, ToolResultEntry) for entry in cut)
     return RewindPlan(entries=tuple(made), input=at.segments, summary=RewindSummary(len(made), len(cut), warned))
+
+
+@attrs.frozen(kw_only=True)
+class ForkPlan:
+    """The entries that the first segment of the new session begins with, where they come from, and how many items were said."""
+
+    entries: tuple[LogEntry, ...]
+    origin: SegmentOrigin
+    history: int
+
+
+@attrs.frozen(kw_only=True)
+class UnknownTurn:
+    """No turn of that number has ended; there are `turns`."""
+
+    turn: int
+    turns: int
+
+
+def plan_fork(entries: Sequence[LogEntry], *, at: int | None, segment: str, session: str, ts: int) -> ForkPlan | UnknownTurn:
+    """What the new session `session` begins with: `entries` of `segment` up to the end of its turn number `at`, counted from 1.
+
+    0 is what the segment began with, None everything there is. A call that has no result by then gets one, as no model is asked
+    with a call that nothing answers.
+    """
+    begin = max((place for place, entry in enumerate(entries, start=1) if isinstance(entry, SegmentStartEntry)), default=0)
+    ends = [place for place, entry in enumerate(entries, start=1) if place > begin and isinstance(entry, TurnEndEntry)]
+    if at is not None and not 0 <= at <= len(ends):
+        return UnknownTurn(turn=at, turns=len(ends))
+    state = replay(entries if at is None else entries[: [begin, *ends][at]])
+    origin = SegmentOrigin(segment, state.turns)
+    results = tuple(ToolResultItem(call.call_id, FORKED, is_error=True) for call in state.orphans)
+    start = segment_start(session, ts, before=state, forked_from=origin, history=(*state.history, *results))
+    kept = (attrs.evolve(entry, run=None) for entry in state.extensions if entry.domain != RUNS)
+    return ForkPlan(entries=(start, *kept), origin=origin, history=len(start.history))

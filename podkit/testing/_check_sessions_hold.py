@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from podkit.errors import SessionBusyError, SessionError
+from podkit.errors import InvalidNameError, SessionBusyError, SessionError, UnknownSessionError
 
 from ._check_cancel import cancel_at
 from ._check_clauses import Clauses
@@ -168,3 +168,30 @@ async def _cancelled(ground: Ground) -> None:
                     require(session.id == create, "a session that was made is not there")
             if not cut.reached:
                 break
+
+
+@clause("read answers what is kept of a session, whoever holds it, and changes nothing; what is not there is UnknownSessionError")
+async def _read(ground: Ground) -> None:
+    for store in ground.both:
+        await raises(UnknownSessionError, partial(store.read, "root"), "reading a session that nobody made")
+        await raises(InvalidNameError, partial(store.read, "../x"), "reading a name that is none")
+    session = await ground.open(create="s-1")
+    found = await ground.second.read("root")
+    require((found.segment, found.segments, found.entries, found.manifest) == (None, (), (), None), f"a new session is {found}")
+    session.rotate("a", entries(1))
+    session.rotate("b", entries(2, 3))
+    session.append(entries(4))
+    session.save({"a": [1]})
+    for store in ground.both:
+        found = await store.read("root")
+        require((found.name, found.id, found.segment) == ("root", "s-1", "b"), f"it is segment {found.segment!r} of {found.id!r}")
+        require(tuple(found.segments) == ("a", "b"), f"its segments are {found.segments}")
+        require(list(found.entries) == entries(2, 3, 4), f"{len(found.entries)} entries were read, not the 3 of the segment")
+        require(found.manifest == {"a": [1]}, f"its manifest is {found.manifest}")
+    session.append(entries(5))
+    require(list(found.entries) == entries(2, 3, 4), "what was read changes with what is committed later")
+    holds(session, "b", entries(2, 3, 4, 5))
+    await session.aclose()
+    found = await ground.second.read("root")
+    require(list(found.entries) == entries(2, 3, 4, 5), "let go, it is another")
+    require(await ground.first.names() == ("root",), "reading made something")

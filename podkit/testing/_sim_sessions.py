@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podkit._store import MemorySessionStore
-from podkit.abc import Session, SessionStore
+from podkit.abc import Session, SessionStore, StoredSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,9 @@ class SimSessions(SessionStore):
         session = await self._shared.open(name, create=create)
         self._program.sessions.append(lambda: self._shared.drop(session))
         return session if self._shared.opened is None else self._shared.opened(self._program, session)
+
+    async def read(self, name: str) -> StoredSession:
+        return await self._shared.read(name)
 
     async def names(self) -> tuple[str, ...]:
         return await self._shared.names()

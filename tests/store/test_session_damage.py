@@ -240,11 +240,11 @@ async def test_a_lock_file_that_lost_its_anchor_is_refused(place):
     whole = _read(place.lock)
     for bad in (b"", b"\0" * len(whole), b"x" * len(whole)):
         write(place.lock, bad)
-        for look in (place.store.open, place.store.peek, place.store.verify):
+        for look in (place.store.open, place.store.read, place.store.peek, place.store.verify):
             with pytest.raises(CorruptLogError):
                 await look("root")
     os.unlink(place.lock)
-    for look in (place.store.open, place.store.peek, place.store.verify):
+    for look in (place.store.open, place.store.read, place.store.peek, place.store.verify):
         with pytest.raises(CorruptLogError, match="missing"):
             await look("root")
     assert not os.path.exists(place.lock)
@@ -275,7 +275,7 @@ async def test_one_torn_place_of_the_anchor_does_no_harm(place):
 
 async def test_a_session_whose_directory_is_gone_is_refused(place):
     shutil.rmtree(place.where)
-    for look in (place.store.open, place.store.peek, place.store.verify):
+    for look in (place.store.open, place.store.read, place.store.peek, place.store.verify):
         with pytest.raises(CorruptLogError, match="missing"):
             await look("root")
 
@@ -287,7 +287,7 @@ async def test_a_session_that_was_never_begun_is_none(directory):
     for lock in (False, True):
         if lock:
             write(os.path.join(directory, "s", "root", "lock"), b"")
-        for look in (store.open, store.peek, store.verify):
+        for look in (store.open, store.read, store.peek, store.verify):
             with pytest.raises(UnknownSessionError):
                 await look("root")
         assert await store.names() == ()

@@ -4,6 +4,7 @@ import itertools
 import json
 import tempfile
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -370,6 +371,31 @@ class Blaming(MemorySessionStore):
             raise SessionBusyError(name) from error
 
 
+class Exclusive(MemorySessionStore):
+    """Shows a session to nobody while it is held."""
+
+    async def read(self, name):
+        if name in self._kept and self._kept[name].holder is not None:
+            raise SessionBusyError(name)
+        return await super().read(name)
+
+
+class Dropping(MemorySessionStore):
+    """Takes a session from its holder to look at it."""
+
+    async def read(self, name):
+        self.let_go(name)
+        return await super().read(name)
+
+
+class Flowing(MemorySessionStore):
+    """Shows what is committed later, too."""
+
+    async def read(self, name):
+        found = await super().read(name)
+        return attrs.evolve(found, entries=self._kept[name].segments[found.segment]) if found.segment else found
+
+
 MUTANTS = {
     Empty: "S1",
     Making: "S1",
@@ -405,6 +431,9 @@ MUTANTS = {
     Jamming: "S17",
     Doubting: "S17",
     Leaking: "S18",
+    Exclusive: "S19",
+    Dropping: "S19",
+    Flowing: "S19",
 }
 
 
