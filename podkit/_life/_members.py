@@ -12,7 +12,7 @@ from podkit.errors import SessionError
 from podkit.logic import Allocation
 
 from ._child import Child
-from ._deaths import watch_child
+from ._deaths import watch_beyond, watch_child
 from ._plan_manifest import ChildRecord, encode_manifest
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Members:
             child = Child(pod, row, address=row.address, process=None, instance=new_secret()[:32])
             pod.children.add(child)
             pod.start_soon(watch_child, pod, child, row)
+        pod.start_soon(watch_beyond, pod)
         for record in self._records.values():
             if record.name not in rows:
                 pod.children.lose(_gone(pod, record))
