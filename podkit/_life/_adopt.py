@@ -160,7 +160,7 @@ async def house_of(
         limits=document.limits,
         level=document.confinement,
         address=document.address,
-        upward=Upward(document.parent_address, credential, transport, alive=lambda: _parent_lives(document, registry)),
+        upward=Upward(document.parent_address, credential, transport, parent=lambda: _parent_address(document, registry)),
         parent_instance=document.parent_instance,
         wards=wards or Wards(),
         kept=kept,
@@ -201,13 +201,15 @@ def _manifest(document: Document) -> Manifest:
     )
 
 
-async def _parent_lives(document: Document, registry: Registry) -> bool:
-    """Whether there is a parent of that name, also a restored one. A lease that is missing says nothing; once it was forgotten, its
-    row is gone as well."""
+async def _parent_address(document: Document, registry: Registry) -> str | None:
+    """Where the pod above us is by now: our parent, the same restored, or who inherited us; None when nobody above us lives.
+
+    A lease that is missing says nothing; once it was forgotten, its row is gone as well.
+    """
     rows = await registry.rows()
     row = rows.get(document.incarnation)
     parent = None if row is None else rows.get(row.parent)
-    return parent is not None and parent.name == document.parent and await registry.held(parent.key)
+    return parent.address if parent is not None and await registry.held(parent.key) else None
 
 
 def _parent_key(document: Document) -> str:

@@ -27,6 +27,7 @@ from ._child import Child
 from ._deaths import take_back, watch_child
 from ._plan_document import Document
 from ._plan_manifest import ChildRecord
+from ._plan_reports import parent_instance
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -127,7 +128,8 @@ class _Delivery:
         self.pod, self.request, self.launcher = pod, request, launcher
         self.on_parent_death, self.timeout = on_parent_death, timeout
         self.incarnation, self.secret = new_incarnation(), new_secret()
-        self.instance = new_secret()[:32]
+        self.secret_sha256 = secret_digest(self.secret)
+        self.instance = parent_instance(self.secret_sha256)
         self.lease: Lease | None = None
         self.birth: Birth | None = None
         self.process: Process | None = None
@@ -196,7 +198,7 @@ class _Delivery:
                 address=self._address(),
                 since=now(),
                 run_dir=pod.place.run_dir,
-                secret_sha256=secret_digest(self.secret),
+                secret_sha256=self.secret_sha256,
                 born_of=pod.authority.row.born_of,
                 where=None if settled is None else settled.where,
                 pins=() if settled is None else settled.pins,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -19,8 +20,9 @@ from ._reports import tell_of_end
 from ._scratch import clear_scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
+    from podkit.abc import Registry
     from podkit.logic import Allocation
 
     from ._child import Child
@@ -202,6 +204,29 @@ async def watch_child(pod: Pod, child: Child, row: Allocation) -> None:
     for orphan in orphans:
         pod.start_soon(watch_orphan, pod, orphan)
     await tell_of_end(pod, child, status, state)
+
+
+async def watch_beyond(pod: Pod) -> None:
+    """What pods further below hold of ours comes back when they end. Others end their rows: we only look again."""
+    registry, table = pod.authority.registry, pod.authority.table
+    while rows := table.beyond(pod.incarnation):
+        await _any_gone(registry, rows)
+        seen, table = table, await _insist(rows[0], pod.authority.refresh)
+        if table is seen:
+            await _insist(rows[0], partial(registry.changed, table.sequence))
+            table = await _insist(rows[0], pod.authority.refresh)
+
+
+async def _any_gone(registry: Registry, rows: Iterable[Allocation]) -> None:
+    """Return when nobody holds the lease of one of them."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait(row: Allocation) -> None:
+            await _insist(row, lambda: registry.gone(row.key))
+            nursery.cancel_scope.cancel()
+
+        for row in rows:
+            nursery.start_soon(wait, row)
 
 
 async def watch_orphan(pod: Pod, row: Allocation) -> None:

@@ -12,8 +12,9 @@ from podkit.errors import SessionError
 from podkit.logic import Allocation
 
 from ._child import Child
-from ._deaths import watch_child
+from ._deaths import watch_beyond, watch_child
 from ._plan_manifest import ChildRecord, encode_manifest
+from ._plan_reports import parent_instance
 
 if TYPE_CHECKING:
     from ._kept import Kept
@@ -67,9 +68,12 @@ class Members:
         pod.children.recall(pod.setting.kept.state.reports)
         rows = {row.name: row for row in pod.authority.table.children(pod.incarnation)}
         for row in rows.values():
-            child = Child(pod, row, address=row.address, process=None, instance=new_secret()[:32])
+            # A row without a secret is no child's that we could have had, but a registry may be written by others.
+            instance = new_secret()[:32] if row.secret_sha256 is None else parent_instance(row.secret_sha256)
+            child = Child(pod, row, address=row.address, process=None, instance=instance)
             pod.children.add(child)
             pod.start_soon(watch_child, pod, child, row)
+        pod.start_soon(watch_beyond, pod)
         for record in self._records.values():
             if record.name not in rows:
                 pod.children.lose(_gone(pod, record))

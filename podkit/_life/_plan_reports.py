@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,15 @@ from podkit.protocol import PodErrored, PodTurnEnded, RunEnd, RunResult
 
 if TYPE_CHECKING:
     from podkit.protocol import PodEvent
+
+
+def parent_instance(secret_sha256: str) -> str:
+    """What the parent of a child calls itself to it, so that the child reports what was asked for under that name.
+
+    It follows from what the child's row keeps of its birth's secret. So who inherits the child is known to it as its parent, and
+    nobody is who cannot read the registry.
+    """
+    return hashlib.sha256(f"parent of {secret_sha256}".encode()).hexdigest()[:32]
 
 
 def report_of(name: str, incarnation: str, end: RunEnd, message: str) -> PodEvent:

@@ -28,10 +28,10 @@ class Upward:
     """The link to the parent. `tell` never waits; what a parent that is gone would hear is dropped: the registry is the truth."""
 
     def __init__(
-        self, address: str, credential: BirthCredential, transport: Transport, *, alive: Callable[[], Awaitable[bool]]
+        self, address: str, credential: BirthCredential, transport: Transport, *, parent: Callable[[], Awaitable[str | None]]
     ) -> None:
-        """`alive` tells whether the parent still lives."""
-        self._alive = alive
+        """`address` is where the parent was at first; `parent` tells where who is above us now listens, None when nobody lives."""
+        self._parent = parent
         self._address, self._credential, self._transport = address, credential, transport
         self._send, self._receive = trio.open_memory_channel["PodEvent"](_QUEUE)
         self._done = trio.Event()
@@ -54,11 +54,19 @@ class Upward:
             self._done.set()
 
     async def _deliver(self, event: PodEvent) -> None:
-        """Tell the parent, as often as it takes while it lives: a report has an id, and counts once however often it comes."""
+        """Tell the parent, as often as it takes while there is one: a report has an id, and counts once however often it comes.
+
+        A parent that was restored, or that inherited us, may listen elsewhere; where is looked up when the last one was no help.
+        """
         pause = _FIRST_PAUSE
-        while not await self._told(event) and await self._parent_lives():
-            await trio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+        while not await self._told(event):
+            before, now = self._address, await self._looked_up()
+            if now is None:
+                return
+            self._address = now
+            if now == before:
+                await trio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _told(self, event: PodEvent) -> bool:
         """Whether there is nothing left to do: the parent took it, or refused it."""
@@ -77,11 +85,11 @@ class Upward:
             _log.info("the parent does not take %s: %s", type(event).__name__, error, extra=where)
         return True
 
-    async def _parent_lives(self) -> bool:
+    async def _looked_up(self) -> str | None:
         try:
-            return await self._alive()
+            return await self._parent()
         except (RegistryError, OSError):
-            return True
+            return self._address
 
     async def close(self) -> None:
         """Let what is queued go out, for a bounded time."""

@@ -28,9 +28,9 @@ def find_conflict(table: Table, scope: Scope, *, where: Scope | None = None, exe
     in the coordinates of the file systems when `where` says the same scope in them: there two names of one directory are one. A
     row that has no `where` is met only as it is written down.
     """
-    found = _first(table.near(scope), scope, _shown, exempt)
+    found = _first(table, table.near(scope), scope, _shown, exempt)
     if found is None and where is not None:
-        found = _first(table.near_where(where), where, _where, exempt)
+        found = _first(table, table.near_where(where), where, _where, exempt)
         if found is not None:
             return Conflict(_as_spelled(found.path, scope, where), found.row)
     return found
@@ -44,11 +44,14 @@ def _where(row: Allocation) -> Scope:
     return row.where or Scope.none()
 
 
-def _first(rows: Sequence[Allocation], asked: Scope, of: Callable[[Allocation], Scope], exempt: str | None) -> Conflict | None:
+def _first(
+    table: Table, rows: Sequence[Allocation], asked: Scope, of: Callable[[Allocation], Scope], exempt: str | None
+) -> Conflict | None:
     # Of what a row lent, only what is near matters here: a wide parent costs what is near, however many children it has.
-    lent: dict[str | None, list[Scope]] = {}
+    lent: dict[str, list[Scope]] = {}
     for row in rows:
-        lent.setdefault(row.parent, []).append(of(row))
+        for lender in table.lenders(row):
+            lent.setdefault(lender, []).append(of(row))
     for row in rows:
         if row.incarnation == exempt:
             continue

@@ -68,7 +68,7 @@ def decide_root(
     if before is not None:
         raise DuplicatePodError(before.name, table.label(before, seen_from=tree), before.incarnation)
     inherited = heirs(table, name=name, tree=tree, born_of=born_of, grant=grant) if takes_back else ()
-    own, own_where = claimed(scope, where, inherited)
+    own, own_where = claimed(table, scope, where, inherited)
     _check_exclusive(table, own, own_where, tree=tree, giver=None)
     reserved = Reserved(
         author=incarnation,

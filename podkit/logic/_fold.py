@@ -57,7 +57,7 @@ def _reserve(table: Table, fact: Reserved) -> Table | None:
     if not lawful or fact.incarnation in table or table.by_name(fact.tree, fact.name) is not None:
         return None
     inherited = [row for incarnation in fact.inherits if (row := table.get(incarnation)) is not None]
-    scope, where = claimed(fact.scope, fact.where, inherited)
+    scope, where = claimed(table, fact.scope, fact.where, inherited)
     if find_conflict(table, scope, where=where, exempt=fact.parent) is not None:
         return None
     row = Allocation(
@@ -113,12 +113,18 @@ def snapshot(table: Table, *, author: str) -> tuple[Fact, ...]:
 
 
 def _family(table: Table, top: Allocation) -> Iterator[Fact]:
-    """A row without parent and everything below it. A root that is only reserved has children because it inherits them."""
-    heirs = table.children(top.incarnation) if top.state is State.RESERVED else ()
+    """A row without parent and everything below it. A root that is only reserved has children because it inherits them; one that
+    lives, and that somebody below is beyond, could not be said otherwise."""
+    heirs: tuple[Allocation, ...] = ()
+    if top.state is State.RESERVED:
+        heirs = table.children(top.incarnation)
+    elif table.beyond(top.incarnation):
+        heirs = table.older_children(top.incarnation)
     for heir in heirs:
         yield from _family(table, attrs.evolve(heir, parent=None, outlived=top.incarnation))
     yield from _said(top, inherits=tuple(heir.incarnation for heir in heirs))
-    waiting = [] if heirs else list(reversed(table.children(top.incarnation)))
+    said = {heir.incarnation for heir in heirs}
+    waiting = [child for child in reversed(table.children(top.incarnation)) if child.incarnation not in said]
     while waiting:
         row = waiting.pop()
         yield from _said(row)

@@ -37,10 +37,12 @@ def heirs(table: Table, *, name: str, tree: str, born_of: str | None, grant: Sco
     return tuple(found)
 
 
-def claimed(scope: Scope, where: Scope | None, inherited: Iterable[Allocation]) -> tuple[Scope, Scope | None]:
-    """What a new row asks to write itself, in both spellings: its scope less what those it inherits go on writing."""
-    for row in inherited:
-        scope = scope.lend(row.scope)
-        if where is not None and row.where is not None:
-            where = where.lend(row.where)
+def claimed(table: Table, scope: Scope, where: Scope | None, inherited: Iterable[Allocation]) -> tuple[Scope, Scope | None]:
+    """What a new row asks to write itself, in both spellings: its scope less what those it inherits, and all below them, go on
+    writing. While nobody was above them, they may have handed out more than they write themselves."""
+    for heir in inherited:
+        for row in (heir, *table.descendants(heir.incarnation)):
+            scope = scope.lend(row.scope)
+            if where is not None and row.where is not None:
+                where = where.lend(row.where)
     return scope, where

@@ -40,6 +40,7 @@ class Table:
     _tops: _Tops = attrs.field(factory=HashTrieMap, repr=False)  # rows without parent, by session
     _regions: Regions = attrs.field(factory=Regions, repr=False)
     _wheres: Regions = attrs.field(factory=Regions, repr=False)
+    _outdone: HashTrieSet[str] = attrs.field(default=_NOBODY, repr=False)  # the rows that somebody is `beyond`
     sequence: int = attrs.field(default=0, kw_only=True)
     refused: int = attrs.field(default=0, kw_only=True)
     foreign: str | None = attrs.field(default=None, kw_only=True)
@@ -86,6 +87,11 @@ class Table:
         entry = self._entries.get(incarnation)
         return () if entry is None else tuple(self._listed(entry.children))
 
+    def older_children(self, incarnation: str) -> tuple[Allocation, ...]:
+        """Those of its children that were made before it, and that it can only have inherited."""
+        order = self._entries[incarnation].order
+        return tuple(child for child in self.children(incarnation) if self._entries[child.incarnation].order < order)
+
     def descendants(self, incarnation: str) -> tuple[Allocation, ...]:
         """Every row below, leaves first: no row comes before its own children. It is the order to stop pods in."""
         found: list[Allocation] = []
@@ -110,20 +116,51 @@ class Table:
         return len(self.ancestors(incarnation)) + 1
 
     def effective(self, incarnation: str) -> Scope:
-        """What the pod may use right now: its declared scope less what its children were lent. `KeyError` when unknown."""
+        """What the pod may use right now: its declared scope less what its children were lent, and what those `beyond` them hold.
+        `KeyError` when unknown."""
         entry = self._entries[incarnation]
         if entry.effective is None:
-            lent = self._listed(entry.children)
-            entry.effective = lend_all(entry.row.scope, ((child.scope, child.name) for child in lent))
+            lent = (*self._listed(entry.children), *self.beyond(incarnation))
+            entry.effective = lend_all(entry.row.scope, ((below.scope, below.name) for below in lent))
         return entry.effective
 
     def effective_where(self, incarnation: str) -> Scope | None:
         """The same in the coordinates of the file systems; None for a row that does not say. `KeyError` when unknown."""
         entry = self._entries[incarnation]
-        where, lent = entry.row.where, self._listed(entry.children)
-        if where is None:
+        if entry.row.where is None:
             return None
-        return lend_all(where, ((child.where, child.name) for child in lent if child.where is not None))
+        lent = (*self._listed(entry.children), *self.beyond(incarnation))
+        return lend_all(entry.row.where, ((below.where, below.name) for below in lent if below.where is not None))
+
+    def beyond(self, incarnation: str) -> tuple[Allocation, ...]:
+        """The rows further below that write what this row's scope has and its children's have not.
+
+        A restored root has such rows when those it inherited handed out more than they write themselves while nobody was above
+        them. Nobody else has: at a birth whoever is above holds the path.
+        """
+        if incarnation not in self._outdone:
+            return ()
+        row, children = self[incarnation], self.children(incarnation)
+        scope = lend_all(row.scope, ((child.scope, child.name) for child in children))
+        where = lend_all(row.where or Scope.none(), ((c.where, c.name) for c in children if c.where is not None))
+        found = []
+        for below in reversed(self.descendants(incarnation)):  # parents first: of a family the uppermost counts
+            if below.parent == incarnation:
+                continue
+            if scope.overlaps(below.scope) or (below.where is not None and where.overlaps(below.where)):
+                found.append(below)
+                scope, where = scope.lend(below.scope), where.lend(below.where or Scope.none())
+        return tuple(found)
+
+    def lenders(self, row: Allocation) -> Iterator[str]:
+        """The incarnations from whose scope that of `row` is taken: its parent's, and the restored root's it is `beyond`."""
+        if row.parent is None:
+            return
+        yield row.parent
+        if self._outdone:
+            top = self.ancestors(row.incarnation)[-1].incarnation
+            if top != row.parent and top in self._outdone:
+                yield top
 
     def label(self, row: Allocation, *, seen_from: str | None = None) -> str:
         """How to call the pod when speaking to a pod of the tree `seen_from`: `name` within it, `tree/name` otherwise."""
@@ -138,6 +175,7 @@ class Table:
     def with_row(self, row: Allocation, *, inherits: Iterable[str] = ()) -> Table:
         """This table and a new row below its parent. Those it `inherits` are its children from here, and of its tree."""
         mine = HashTrieSet(inherits)
+        outdone = self._outdone.insert(row.incarnation) if mine else self._outdone
         entries = self._entries.insert(row.incarnation, _Entry(row, self.sequence, mine))
         names, tops = self._names.insert((row.tree, row.name), row.incarnation), self._tops
         if row.parent is None:
@@ -154,20 +192,21 @@ class Table:
                 names = names.remove((moved.tree, moved.name)).insert((row.tree, moved.name), moved.incarnation)
         regions = self._regions.with_targets(row.incarnation, row.scope.write_targets())
         wheres = self._wheres.with_targets(row.incarnation, _where_targets(row))
-        return self._next(entries, names, tops, regions, wheres)
+        after = self._next(entries, names, tops, regions, wheres, outdone)
+        return after._settled(row.incarnation) if mine else after
 
     def with_change(self, row: Allocation) -> Table:
         """This table with a row changed in what no other row depends on."""
         old = self._entries[row.incarnation]
         entries = self._entries.insert(row.incarnation, _Entry(row, old.order, old.children, old.effective))
-        return self._next(entries, self._names, self._tops, self._regions, self._wheres)
+        return self._next(entries, self._names, self._tops, self._regions, self._wheres, self._outdone)
 
     def without(self, incarnation: str) -> Table:
         """This table less one row; its children take its place below its parent, or stay without one and may be inherited."""
         gone = self._entries[incarnation]
         row, entries, tops = gone.row, self._entries.remove(incarnation), self._tops
         above = None if row.parent is None else entries[row.parent]
-        to_be_inherited = above is None or above.row.state is State.RESERVED
+        to_be_inherited = above is None or above.row.state is State.RESERVED or above.row.incarnation in self._outdone
         for child in gone.children:
             old = entries[child]
             session = row.born_of or old.row.born_of if to_be_inherited else old.row.born_of
@@ -183,11 +222,21 @@ class Table:
         names = self._names.remove((row.tree, row.name))
         regions = self._regions.without_targets(incarnation, row.scope.write_targets())
         wheres = self._wheres.without_targets(incarnation, _where_targets(row))
-        return self._next(entries, names, tops, regions, wheres)
+        after = self._next(entries, names, tops, regions, wheres, self._outdone.discard(incarnation))
+        return after if above is None or not self._outdone else after._settled(self.ancestors(incarnation)[-1].incarnation)
 
     def with_refusal(self) -> Table:
         """This table after a fact that changed nothing."""
         return attrs.evolve(self, sequence=self.sequence + 1, refused=self.refused + 1)
+
+    def _settled(self, top: str) -> Table:
+        """This table, when it was found out anew whether anybody is `beyond` the root `top`."""
+        if top not in self._outdone:
+            return self
+        old = self._entries[top]
+        entries = self._entries.insert(top, _Entry(old.row, old.order, old.children))
+        outdone = self._outdone if self.beyond(top) else self._outdone.remove(top)
+        return attrs.evolve(self, entries=entries, outdone=outdone)
 
     def _next(
         self,
@@ -196,9 +245,10 @@ class Table:
         tops: _Tops,
         regions: Regions,
         wheres: Regions,
+        outdone: HashTrieSet[str],
     ) -> Table:
         sequence = self.sequence + 1
-        return Table(entries, names, tops, regions, wheres, sequence=sequence, refused=self.refused, foreign=self.foreign)
+        return Table(entries, names, tops, regions, wheres, outdone, sequence=sequence, refused=self.refused, foreign=self.foreign)
 
     def _listed(self, incarnations: Iterable[str]) -> list[Allocation]:
         entries = sorted([self._entries[incarnation] for incarnation in incarnations], key=_by_order)

@@ -214,15 +214,19 @@ class RegistryWatch:
         for row in self._rows.values():
             row.lent = 0
         for row in self._rows.values():
-            above = self._rows.get(row.parent) if row.parent is not None else None
-            if above is not None:
+            above = self._above(row)
+            while above is not None:
                 above.lent |= row.masks[1]
+                above = self._above(above)
         taken = 0
         for row in self._rows.values():
             mine = row.masks[1] & ~row.lent
             if mine & taken:
                 self._complain("I1", f"{self.universe.names(mine & taken)} has two writers, one is {row.fact.name}")
             taken |= mine
+
+    def _above(self, row: _Row) -> _Row | None:
+        return None if row.parent is None else self._rows.get(row.parent)
 
     def believes(self, program: Program) -> None:
         """What the pod of this program believes to be allowed is not more than the facts say (I1, I3)."""

@@ -96,3 +96,42 @@ async def test_a_killed_program_and_its_child_program_are_restored(place):
             assert (await back.ask(f"write {path}")).text == f"wrote {path}"
             await back.stop()
         assert place.left() == []
+
+
+async def reported(pod, child, run):
+    """Wait until the pod's log says that the child reported the end of that run."""
+    async with pod.hub.open_view(pod.desk) as view:
+        while f"{child.incarnation}.run.{run}" not in str(pod.log.data):
+            await view.receive()
+
+
+@pytest.mark.proves("F22", "H8", "H9", "H28", "I1", "I3", "I21")
+@pytest.mark.parametrize("where", ["a/deep", "else"])
+async def test_a_killed_program_is_restored_while_its_child_and_grandchild_live_on_and_write(place, where):
+    with trio.fail_after(60):
+        process, said = await keeper(place, 0, "leave", lines=3)
+        assert said[-1] == "ready"
+        process.kill()
+        await process.wait()
+        kid = (await place.registry.table())["kid"]
+        async with podkit.connect(kid.address, transport=place.transport) as client:
+            assert (await client.ask(f"keep {place.work}/{where}")).text == "spawned leaf"
+        path = f"{place.work}/{where}/x"
+        async with restored(place) as root:
+            leaf = (await place.registry.table())["leaf"]
+            with pytest.raises(podkit.AccessDeniedError) as caught:
+                await root.files.write_text(path, "ours?")
+            assert caught.value.holder in ("kid", "leaf")
+            async with podkit.connect(leaf.address, transport=place.transport) as client:
+                assert (await client.ask(f"write {path}")).text == f"wrote {path}"
+            child = root.children["kid"]
+            await reported(root, child, await child.run("hello"))
+            os.kill(leaf.pid, signal.SIGKILL)
+            if where == "else":
+                with trio.fail_after(20):
+                    while root.authority.table.beyond(root.incarnation):
+                        await place.registry.changed(root.authority.table.sequence)
+                        await trio.lowlevel.checkpoint()
+            await child.stop()
+            await root.files.write_text(path, "ours")
+        assert place.left() == []

@@ -280,10 +280,10 @@ async def test_a_report_that_a_parent_refuses_for_good_is_not_told_again(autojum
             root.desk.submit = listen
             credential = BirthCredential("kid", kid.incarnation, kid.process._birth.document.secret)
 
-            async def alive():
-                return True
+            async def there():
+                return root.address
 
-            upward = Upward(root.address, credential, world.transport, alive=alive)
+            upward = Upward(root.address, credential, world.transport, parent=there)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(upward.run)
                 upward.tell(PodTurnEnded("kid", id="x" * 300))

@@ -6,7 +6,7 @@ import trio
 import podkit
 from podkit._life._plan_manifest import decode_manifest, encode_manifest
 from podkit.protocol import Permission, Status
-from podkit.testing import Say, ScriptedWorker, Sleep, open_world
+from podkit.testing import Fail, Say, ScriptedWorker, Sleep, open_world
 
 HOME, KID, OTHER = podkit.Scope.write("/w"), podkit.Scope.write("/w/kid"), podkit.Scope.write("/w/other")
 
@@ -101,6 +101,60 @@ async def test_a_child_that_dies_under_a_living_parent_can_be_restored_by_it(aut
             assert not [entry for entry in (await fresh.snapshot()).entries if entry["kind"] == "invoke"], "a new session"
             await fresh.stop()
             assert not root.children
+
+
+def told_of_runs(pod):
+    return [data["event"]["id"] for data in pod.log.data if data["kind"] == "notice" and "event" in data]
+
+
+@pytest.mark.proves("H28", "I21")
+@pytest.mark.parametrize("end", [Say("done"), Fail(ValueError("no"))])
+@pytest.mark.parametrize("moved", [False, True], ids=["same address", "elsewhere"])
+async def test_what_a_restored_parent_asks_of_a_child_that_lived_on_is_reported_to_it(autojump_clock, end, moved):
+    async with open_world() as world:
+        launcher = world.launcher(lambda: ScriptedWorker(Sleep(5), end))
+        async with world.open_pod("root", ScriptedWorker(), scope=HOME, sessions=world.sessions) as root:
+            kid = await root.spawn("kid", scope=KID, launcher=launcher, on_parent_death="keep", task="go")
+            world.crash(root)
+        if moved:
+            async with await world.sessions.open("root") as session:
+                session.save(dict(session.manifest) | {"address": "memory://elsewhere"})
+        async with world.restore_pod("root", ScriptedWorker(Say("heard"))) as again:
+            assert (again.address != root.address) is moved
+            await trio.sleep(30)
+            reports = [f"{kid.incarnation}.run.1"]
+            assert told_of_runs(again) == reports, "what was asked before the crash"
+            run = await again.children["kid"].run("more")
+            await trio.sleep(30)
+            reports.append(f"{kid.incarnation}.run.{run}")
+            assert told_of_runs(again) == reports
+            async with world.connect(kid.address) as client:
+                await client.wait(await client.run("for somebody else"))
+            await trio.sleep(30)
+            assert told_of_runs(again) == reports, "what others ask of it is not ours to hear"
+
+
+@pytest.mark.proves("H28", "I21")
+async def test_a_grandchild_that_is_inherited_reports_to_the_restored_root(autojump_clock):
+    async with open_world() as world:
+        deep = world.launcher(lambda: ScriptedWorker(Say("done")))
+
+        class Breeder(podkit.abc.Worker):
+            async def work(self, run, emit):
+                scope = podkit.Scope.write("/w/kid/deep")
+                await run.pod.spawn("deep", scope=scope, launcher=deep, on_parent_death="keep")
+
+        async with world.open_pod("root", ScriptedWorker(), scope=HOME, sessions=world.sessions) as root:
+            kid = await root.spawn("kid", scope=KID, launcher=world.launcher(Breeder))
+            await kid.ask("go")
+            for name in ("root", "kid"):
+                world.crash(name)
+        async with world.restore_pod("root", ScriptedWorker(Say("heard"))) as again:
+            child = again.children["deep"]
+            run = await child.run("go")
+            await trio.sleep(30)
+            assert f"{child.incarnation}.run.{run}" in told_of_runs(again)
+            assert not (await child.stop()).how.startswith("killed")
 
 
 async def test_a_child_without_a_store_is_not_restorable(autojump_clock):

@@ -1,5 +1,7 @@
 """Random histories against a model that knows only rules and paths: nobody ever writes where another does."""
 
+import random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,7 +44,10 @@ scopes = st.builds(
     lambda allow, deny: Scope(allow=allow, deny=deny), st.lists(rules, min_size=1, max_size=3), st.lists(rules, max_size=1)
 )
 operations = st.tuples(
-    st.sampled_from(["root", "birth", "birth", "birth", "adopt", "free"]), st.integers(0, 7), scopes, st.none() | scopes
+    st.sampled_from(["root", "restore", "birth", "birth", "birth", "adopt", "free", "free root"]),
+    st.integers(0, 7),
+    scopes,
+    st.none() | scopes,
 )
 
 
@@ -58,17 +63,25 @@ def writes(scope, path):
 
 
 def writers(table, path):
-    lent = {child.parent for child in table if writes(child.scope, path)}
+    lent = {above.incarnation for row in table if writes(row.scope, path) for above in table.ancestors(row.incarnation)}
     return [row.incarnation for row in table if row.incarnation not in lent and writes(row.scope, path)]
+
+
+def check_writers(table):
+    for path in FRESH:
+        found = writers(table, path)
+        assert len(found) <= 1
+        assert found == [row.incarnation for row in table if table.effective(row.incarnation).at(path) is Permission.WRITE]
 
 
 def step(table, operation, number):
     kind, pick, scope, grant = operation
     rows = list(table)
     incarnation = f"i{number}"
-    if kind == "root":
+    if kind in ("root", "restore"):
+        more = {"grant": grant} if kind == "root" else {"born_of": "s", "takes_back": True, "grant": Scope.write("/")}
         return decide_root(
-            table, name="root", tree=f"t{number}", incarnation=incarnation, scope=scope, grant=grant, address="a", since=0.0
+            table, name="root", tree=f"t{number}", incarnation=incarnation, scope=scope, address="a", since=0.0, **more
         )
     if not rows:
         return ()
@@ -83,7 +96,10 @@ def step(table, operation, number):
             grant=grant,
             address="a",
             since=0.0,
+            born_of=row.born_of,
         )
+    if kind == "free root":
+        row = table.roots()[0]
     if kind == "adopt":
         return decide_adopt(table, name=row.name, incarnation=row.incarnation)
     return decide_free(table, incarnation=row.incarnation, author="witness")
@@ -104,10 +120,7 @@ def test_at_most_one_pod_writes_a_path_whatever_happens(history):
             log.append(encode_fact(facts[-1]))
         table = fold_all(table, facts)
         assert table.refused == 0
-        for path in FRESH:
-            found = writers(table, path)
-            assert len(found) <= 1
-            assert found == [row.incarnation for row in table if table.effective(row.incarnation).at(path) is Permission.WRITE]
+        check_writers(table)
     for row in table:
         assert row.parent is None or row.grant <= table[row.parent].grant
         assert row.parent is None or row.scope <= table[row.parent].grant
@@ -115,6 +128,31 @@ def test_at_most_one_pod_writes_a_path_whatever_happens(history):
     assert list(again) == list(table)
     short = fold_all(table, snapshot(table, author="witness"))
     assert (short.refused, {row.incarnation: row for row in short}) == (0, {row.incarnation: row for row in table})
+
+
+def test_however_often_a_root_is_restored_over_children_that_hand_out_meanwhile_a_path_has_one_writer():
+    choose, everything = random.Random(7), Scope.write("/")
+    kinds = ["restore", "birth", "birth", "free", "free root"]
+    beyond = 0
+    for _ in range(400):
+        table = Table()
+        for number in range(24):
+            scope = Scope.write(*choose.sample(PATHS[1:], choose.randint(1, 2)))
+            try:
+                facts = step(table, (choose.choice(kinds), choose.randrange(8), scope, everything), number)
+            except PodkitError:
+                continue
+            if facts and isinstance(facts[0], Reserved):
+                facts = (facts[0], Adopted(author=f"i{number}", incarnation=f"i{number}"))
+            table = fold_all(table, facts)
+            beyond += sum(bool(table.beyond(row.incarnation)) for row in table)
+            assert table.refused == 0
+        check_writers(table)
+        short = fold_all(table, snapshot(table, author="witness"))
+        assert (short.refused, {row.incarnation: row for row in short}) == (0, {row.incarnation: row for row in table})
+        for row in table:
+            assert short.effective(row.incarnation) == table.effective(row.incarnation)
+    assert beyond > 50
 
 
 @settings(max_examples=150, deadline=None)

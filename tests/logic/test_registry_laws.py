@@ -1,5 +1,6 @@
 """The laws of the registry, each with the facts that try to break it."""
 
+import itertools
 import random
 
 import attrs
@@ -414,21 +415,146 @@ def test_what_belongs_to_no_session_is_taken_back_by_nobody():
     assert not refuses(ROOT, reserved("x", None, "/v", tree="t2"))
 
 
-@pytest.mark.proves("H8")
-def test_a_live_grandchild_that_holds_elsewhere_is_still_in_the_way():
+# What was handed out while nobody was above: "deep" writes beyond what "a" writes, below a root that is dead.
+ELSEWHERE = fold(
+    table_of(
+        live("root", None, "/w", born_of="s"),
+        live("a", "i-root", "/w/a", born_of="s", grant=Scope.write("/w")),
+        live("b", "i-root", "/w/b", born_of="s"),
+    ),
+    freed("root"),
+)
+ELSEWHERE = table_of(
+    live("deep", "i-a", "/w/else", "/w/b2", born_of="s"), live("deeper", "i-deep", "/w/else/x", born_of="s"), base=ELSEWHERE
+)
+
+
+def check_exact(table, incarnation):
+    """What the row may write is what it declares less what everybody below it declares, and somebody else has all of that."""
+    row, below = table[incarnation], table.descendants(incarnation)
+    left = row.scope
+    for other in below:
+        left -= other.scope
+    assert table.effective(incarnation) == left
+    assert set(table.beyond(incarnation)) <= set(below) - set(table.children(incarnation))
+
+
+@pytest.mark.proves("H8", "H9", "F22", "I1")
+def test_a_root_is_restored_whatever_a_living_child_handed_out_meanwhile():
+    table = fold_all(ELSEWHERE, restored(ELSEWHERE))
+    assert table.refused == 0
+    assert [row.name for row in table.children("again")] == ["a", "b"]
+    assert [row.name for row in table.beyond("again")] == ["deep"]
+    effective = table.effective("again")
+    assert [effective.at(path) for path in ("/w/x", "/w/a", "/w/else", "/w/else/x", "/w/b2")] == [
+        Permission.WRITE,
+        *[Permission.READ] * 4,
+    ]
+    assert effective.explain("/w/else/x").holder == "deep"
+    check_exact(table, "again")
+    check_sound(table)
+    check_replays(table)
+    with pytest.raises(WriteConflictError) as caught:
+        decide_birth(table, parent="again", name="n", incarnation="n", scope=Scope.write("/w/b2"), address="a", since=0.0)
+    assert (caught.value.holder, caught.value.path) == ("deep", "/w/b2")
+    with pytest.raises(WriteConflictError) as caught:
+        decide_birth(table, parent="i-a", name="n", incarnation="n", scope=Scope.write("/w/c"), address="a", since=0.0)
+    assert caught.value.holder == "root"
+    for target, holder in (("/w/else", "t2/deep"), ("/w/else/x", "t2/deeper"), ("/w/c", "t2/root")):
+        with pytest.raises(WriteConflictError) as caught:
+            restored(table, target, name="other", tree="t3", incarnation="t3", session=None)
+        assert caught.value.holder == holder
+
+
+@pytest.mark.proves("H8", "I1", "I3")
+@pytest.mark.parametrize("live_root", [True, False])
+@pytest.mark.parametrize("order", list(itertools.permutations(("a", "b", "deep", "deeper"))))
+def test_in_whatever_order_they_end_the_restored_root_has_it_all_again(order, live_root):
+    table = fold_all(ELSEWHERE, restored(ELSEWHERE, live=live_root))
+    before = [ELSEWHERE, table]
+    for name in order:
+        table = fold(table, freed(name))
+        check_exact(table, "again")
+        check_sound(table)
+        check_replays(table)
+        assert {row.born_of for row in table} == {"s"}
+        for earlier in before:
+            told = changes(earlier, table, author="w")
+            assert (fold_all(earlier, told).refused, rows(fold_all(earlier, told))) == (0, rows(table))
+        before.append(table)
+    assert table.effective("again") == Scope.write("/w")
+    assert table.beyond("again") == table.beyond("none") == ()
+
+
+def test_children_born_after_the_restore_are_said_after_their_root():
+    table = fold_all(ELSEWHERE, restored(ELSEWHERE))
+    table = table_of(live("new", "again", "/w/new", tree="t2", born_of="another"), base=table)
+    table = table_of(live("late", "i-a", "/w/a/late", tree="t2", born_of="another"), base=table)
+    for name in (None, "a", "deep"):
+        table = table if name is None else fold(table, freed(name))
+        check_exact(table, "again")
+        check_sound(table)
+        check_replays(table)
+    assert {row.name for row in table.children("again")} == {"b", "new", "late", "deeper"}
+
+
+def test_a_restored_root_that_dies_leaves_nothing_behind_of_it():
+    table = fold(fold_all(ELSEWHERE, restored(ELSEWHERE)), Freed(author="w", incarnation="again"))
+    assert [(row.name, row.outlived) for row in table.roots()] == [("a", "again"), ("b", "again")]
+    check_replays(table)
+    third = fold_all(table, restored(table, incarnation="third", tree="t3"))
+    assert [row.name for row in third.beyond("third")] == ["deep"]
+    check_exact(third, "third")
+    check_sound(third)
+
+
+def test_what_somebody_elses_grandchild_holds_is_still_in_the_way():
+    for more in ({"takes_back": False}, {"session": "other"}):
+        with pytest.raises(WriteConflictError) as caught:
+            restored(ELSEWHERE, "/w/else", **more)
+        assert caught.value.holder == "t/deep"
+    beyond_grant = {"scope": Scope.write("/w/else"), "grant": Scope.write("/w/else", "/w/b")}
+    with pytest.raises(WriteConflictError) as caught:
+        restored(ELSEWHERE, **beyond_grant)
+    assert caught.value.holder == "t/deep"
+    assert refuses(ELSEWHERE, reserved("x", None, "/w", tree="t2", born_of="s", inherits=("i-b",)))
+    assert not refuses(ELSEWHERE, reserved("x", None, "/w", tree="t2", born_of="s", inherits=("i-a", "i-b")))
+
+
+@pytest.mark.proves("H8", "F25", "I1")
+def test_what_a_grandchild_holds_by_another_name_is_not_the_restored_roots():
     table = table_of(
-        live("root", None, scope=Scope.write("/w/a", "/w/c"), grant=Scope.write("/w"), born_of="s"),
-        live("a", "i-root", "/w/a", grant=Scope.write("/w")),
-        live("deep", "i-a", "/w/else"),
+        live("root", None, "/w", where=bound("/data"), born_of="s", grant=Scope.write("/w", "/mnt")),
+        live("a", "i-root", "/w/a", where=bound("/data/a"), born_of="s", grant=Scope.write("/w", "/mnt")),
+        live("plain", "i-root", "/w/plain", born_of="s"),
     )
     table = fold(table, freed("root"))
+    table = table_of(live("deep", "i-a", "/mnt", where=bound("/data/else")), live("bare", "i-a", "/w/bare"), base=table)
+    asked = {"where": bound("/data"), "grant": Scope.write("/w", "/mnt")}
+    table = fold_all(table, restored(table, **asked))
+    assert {row.name for row in table.beyond("again")} == {"deep", "bare"}
+    assert table.effective_where("again").at("/8:1/data/else") is Permission.READ
+    assert table.effective_where("again").at("/8:1/data/x") is Permission.WRITE
+    assert table.effective("again").at("/w/bare") is Permission.READ
     with pytest.raises(WriteConflictError) as caught:
-        restored(table, "/w")
-    assert (caught.value.holder, caught.value.path) == ("t/deep", "/w/else")
-    assert refuses(table, reserved("x", None, "/w", tree="t2", born_of="s", inherits=("i-a",)))
-    assert [row.name for row in fold_all(table, restored(table, "/w/a", "/w/c", grant=Scope.write("/w"))).children("again")] == [
-        "a"
-    ]
+        decide_birth(
+            table,
+            parent="again",
+            name="n",
+            incarnation="n",
+            scope=Scope.write("/w/else"),
+            where=bound("/data/else"),
+            address="a",
+            since=0.0,
+        )
+    assert caught.value.holder == "deep"
+    check_sound(table)
+    check_replays(table)
+    for name in ("deep", "bare"):
+        table = fold(table, freed(name))
+        check_replays(table)
+    assert table.beyond("again") == ()
+    assert table.effective_where("again").at("/8:1/data/else") is Permission.WRITE
 
 
 @pytest.mark.proves("H8")

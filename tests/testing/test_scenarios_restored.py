@@ -10,7 +10,7 @@ import trio
 from podkit import Reconnect, Scope
 from podkit.abc import Session, Tool, ToolOutput, Worker
 from podkit.errors import PodkitError
-from podkit.protocol import RunResult, Snapshot, Status, TextDone, ToolCallDone, ToolResult, TurnStart
+from podkit.protocol import Permission, RunResult, Snapshot, Status, TextDone, ToolCallDone, ToolResult, TurnStart
 from podkit.testing import Faults, Say, ScriptedWorker, Sleep, random_scenario, simulate
 
 LONG = bool(os.environ.get("PODKIT_LONG"))
@@ -310,3 +310,51 @@ def test_a_report_whose_parent_died_before_it_could_say_so_counts_once():
             assert len([entry for entry in root.log.data if entry["kind"] == "notice"]) == 1
 
     simulate(scenario, seed=1)
+
+
+class Breeder(Worker):
+    """Starts `deep` in the path that it is told."""
+
+    def __init__(self, launcher):
+        self.launcher = launcher
+
+    async def work(self, run, emit):
+        await run.pod.spawn("deep", scope=Scope.write(run.text), launcher=self.launcher, on_parent_death="keep")
+
+
+def allowed(pod, *paths):
+    return [pod.scope.at(path) is Permission.WRITE for path in paths]
+
+
+@pytest.mark.proves("F22", "H8", "H9", "I1", "I3")
+@pytest.mark.parametrize("disk", [False, True], ids=["memory", "disk"])
+@pytest.mark.parametrize("where", ["/w/kid/deep", "/w/else"])
+@pytest.mark.parametrize("kid", ["lives", "is killed before", "is killed after", "is killed at the same time"])
+def test_a_root_is_restored_at_once_while_a_grandchild_still_writes(kid, where, disk):
+    """Where nobody writes since the root died, a child may let its own child write, within its grant."""
+
+    async def scenario(world):
+        launcher = world.launcher(lambda: Breeder(world.launcher(ScriptedWorker)))
+        async with world.open_pod("root", ScriptedWorker(), scope=HOME, sessions=world.sessions) as root:
+            child = await root.spawn("kid", scope=Scope.write("/w/kid"), grant=HOME, launcher=launcher, on_parent_death="keep")
+            world.crash(root)
+        async with world.connect(child.address) as client:
+            assert (await client.wait(await client.run(where))).result is RunResult.FINISHED
+        if kid in ("is killed before", "is killed at the same time"):
+            world.crash("kid")
+        if kid == "is killed before":
+            await trio.sleep(10)
+        async with world.restore_pod("root", ScriptedWorker()) as root:
+            if kid == "is killed after":
+                assert root.scope.at("/w/kid/x") is Permission.READ
+                world.crash("kid")
+            await trio.sleep(5)
+            lives = kid == "lives"
+            assert allowed(root, "/w/x", "/w/kid/x", where) == [True, not lives, False]
+            assert root.children["kid"].gone.is_set() is not lives
+            world.crash("deep")
+            await trio.sleep(5)
+            assert allowed(root, "/w/x", where) == [True, not lives or where == "/w/else"]
+            assert len(await world.registry.table()) == 1 + lives
+
+    simulate(scenario, seed=1, faults=Faults(disk=disk))

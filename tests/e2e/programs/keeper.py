@@ -1,6 +1,8 @@
 """A root that keeps its session, and is killed at its n-th commit.
 
-python keeper.py REGISTRY SESSIONS WORK AT before|after|stay [durability]
+python keeper.py REGISTRY SESSIONS WORK AT before|after|stay|leave [durability]
+
+With "stay" it has a child; with "leave" that child outlives it.
 """
 
 import json
@@ -75,9 +77,11 @@ async def main(registry, sessions, work, at, when, durability="process"):
         await root.notify("news", wake=False)
         await root.ask("go")
         print("done", flush=True)
-        if when == "stay":
+        if when in ("stay", "leave"):
             launcher = podkit.ProcessLauncher([sys.executable, "-P", str(Path(__file__).with_name("child.py"))])
-            kid = await root.spawn("kid", scope=podkit.Scope.write(f"{work}/a"), launcher=launcher)
+            given = {"scope": podkit.Scope.write(f"{work}/a"), "grant": scope}
+            ends = "keep" if when == "leave" else "stop"
+            kid = await root.spawn("kid", launcher=launcher, on_parent_death=ends, **given)
             await kid.ask("hello")
             print("ready", flush=True)
             await trio.sleep_forever()
