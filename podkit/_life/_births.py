@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from podkit._net import exchange
+from podkit._net import Exchange, open_exchange
 from podkit._os import new_incarnation, new_secret, now
 from podkit.confinement import Settled, check_pins, settle_targets
 from podkit.errors import (
@@ -70,9 +70,12 @@ async def spawn(
             pod.births.discard(under_way)
     if under_way.cancelled_caught:
         raise SpawnError(name, "its parent is stopping")
-    _announce(pod, child, request.grant)
-    if BirthStep.DELIVER in plan.steps:
-        await _deliver(child, task or "", ready_timeout)
+    try:
+        _announce(pod, child, request.grant)
+        if BirthStep.DELIVER in plan.steps:
+            await _deliver(child, task or "", ready_timeout)
+    finally:
+        await child.hang_up()
     return child
 
 
@@ -136,6 +139,7 @@ class _Delivery:
         self.settled: list[Settled] = []
         self.row: Allocation | None = None
         self.deadline: float | None = None
+        self.met: Exchange | None = None
 
     async def perform(self, plan: BirthPlan) -> Child:
         """Do the steps in their order. The task is delivered by the caller: from RECORD on the child lives, whatever fails."""
@@ -161,6 +165,8 @@ class _Delivery:
             return self._record()
         except BaseException:
             with trio.CancelScope(shield=True):
+                if self.met is not None:
+                    await self.met.aclose()
                 for undo in plan.undo(done):
                     await self._undo(undo)
             raise
@@ -226,7 +232,7 @@ class _Delivery:
         assert row is not None
         assert birth is not None
         self._remember(birth.document)
-        child = Child(pod, row, address=birth.document.address, process=self.process, instance=self.instance)
+        child = Child(pod, row, address=birth.document.address, process=self.process, instance=self.instance, met=self.met)
         pod.children.add(child)
         pod.start_soon(watch_child, pod, child, row)
         return child
@@ -325,10 +331,13 @@ class _Delivery:
         raise LaunchFailedError(birth.name, "ended before it was ready", stderr_tail=process.stderr_tail(), status=status)
 
     async def _verify(self, birth: Birth, process: Process) -> None:
-        """Readiness is a full handshake with the very pod that was born, not a connection that somebody accepts."""
+        """Readiness is a full handshake with the very pod that was born, not a connection that somebody accepts.
+
+        Its task is said on the same connection.
+        """
         try:
-            expect = (birth.name, birth.incarnation)
-            await exchange(birth.document.address, None, transport=self.pod.transport, expect=expect)
+            expect, instance = (birth.name, birth.incarnation), f"{self.instance}.{new_incarnation()}"
+            self.met = await open_exchange(birth.document.address, transport=self.pod.transport, instance=instance, expect=expect)
             await self.pod.authority.refresh()
         except (PodkitError, OSError) as error:
             reason = f"does not answer as itself: {error}"

@@ -19,6 +19,7 @@ from ._reports import catch_up
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from podkit._net import Exchange
     from podkit.abc import Process, StopReport
     from podkit.logic import Allocation, Scope
 
@@ -39,7 +40,16 @@ class Child(Controls, ports.Child):
     stopping: trio.Lock
     unseen: tuple[str, ...]
 
-    def __init__(self, parent: Pod, row: Allocation, *, address: str, process: Process | None, instance: str) -> None:
+    def __init__(
+        self,
+        parent: Pod,
+        row: Allocation,
+        *,
+        address: str,
+        process: Process | None,
+        instance: str,
+        met: Exchange | None = None,
+    ) -> None:
         self.name, self.incarnation, self.address, self.scope = row.name, row.incarnation, address, row.scope
         self.key = row.key
         self.process = process
@@ -50,6 +60,7 @@ class Child(Controls, ports.Child):
         self.asked: dict[int, None] = {}  # runs of ours whose ends were not looked for yet
         self.unseen: tuple[str, ...] = ()
         self._parent, self._instance = parent, instance
+        self._met = met
         self._status = Status.IDLE
 
     def __repr__(self) -> str:
@@ -75,15 +86,18 @@ class Child(Controls, ports.Child):
 
     async def _send(self, method: Method, *, run: int | None = None) -> Event:
         self._check_there()
-        reply = await exchange(
-            self.address,
-            method,
-            transport=self._parent.transport,
-            run=run,
-            # The child knows its parent by the first part, and reports the ends of runs that it started.
-            instance=f"{self._instance}.{new_incarnation()}",
-            expect=(self.name, self.incarnation),
-        )
+        met, self._met = self._met, None
+        reply = None if met is None else await _asked_on(met, method, run)
+        if reply is None:
+            reply = await exchange(
+                self.address,
+                method,
+                transport=self._parent.transport,
+                run=run,
+                # The child knows its parent by the first part, and reports the ends of runs that it started.
+                instance=f"{self._instance}.{new_incarnation()}" if met is None else met.instance,
+                expect=(self.name, self.incarnation),
+            )
         if isinstance(method, Run | Resume) and isinstance(reply, Accepted):
             self._status = Status.RUNNING
             if reply.run is not None:
@@ -91,6 +105,12 @@ class Child(Controls, ports.Child):
                 while len(self.asked) > _MOST_ASKED:
                     del self.asked[next(iter(self.asked))]
         return reply
+
+    async def hang_up(self) -> None:
+        """Close the connection on which it was met when it was born, if that is still open."""
+        met, self._met = self._met, None
+        if met is not None:
+            await met.aclose()
 
     @asynccontextmanager
     async def _watch(self) -> AsyncIterator[trio.abc.ReceiveChannel[Event]]:
@@ -122,3 +142,13 @@ class Child(Controls, ports.Child):
         `StopFailedError` when something is left; the record is kept and stopping can be tried again.
         """
         return await stop_child(self, grace=grace)
+
+
+async def _asked_on(met: Exchange, method: Method, run: int | None) -> Event | None:
+    """The reply on the connection on which a child was met at its birth; None when that was lost meanwhile."""
+    try:
+        return await met.ask(method, run=run)
+    except PodUnreachableError:
+        return None
+    finally:
+        await met.aclose()

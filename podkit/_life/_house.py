@@ -61,7 +61,7 @@ class House:
                 async with trio.open_nursery() as nursery:
                     pod.enter(nursery)
                     server = Server(pod.desk, self._listener, key=self._key, plain=self._plain, generation=self._generation)
-                    await nursery.start(server.serve)
+                    nursery.start_soon(server.serve)  # who connects from here on waits until it accepts
                     if pod.setting.upward is not None:
                         nursery.start_soon(pod.setting.upward.run)
                     pod.begin()

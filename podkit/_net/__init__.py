@@ -7,7 +7,9 @@ from ._controls import Controls as Controls
 from ._desk import Ask as Ask
 from ._desk import Desk as Desk
 from ._desk import Origin as Origin
+from ._exchange import Exchange as Exchange
 from ._exchange import exchange as exchange
+from ._exchange import open_exchange as open_exchange
 from ._hub import Hub as Hub
 from ._hub import Record as Record
 from ._memory import MemoryListener as MemoryListener

@@ -60,6 +60,11 @@ class Connection:
     def __init__(self, house: House, channel: trio.abc.Channel[bytes]) -> None:
         desk = house.desk
         self._house, self._desk, self._channel = house, desk, channel
+        # Where a channel takes frames at once, a writer is there only from the first time that something has to wait.
+        self._put_many: Callable[[list[bytes]], int] | None = getattr(channel, "put_many", None)
+        self._nursery: trio.Nursery | None = None  # for the writer, until there is one
+        self._rest: list[bytes] = []  # what is to be written before what the outbox holds
+        self._reading = False  # whether lines are being handled, so that what is said now is written at the end of that
         self._origin: Origin | None = None
         self._instance = 0
         self._pending = 0
@@ -73,6 +78,7 @@ class Connection:
             cut=self.cut,
             hub=desk.hub,
             direct=getattr(channel, "send_nowait", None),
+            stir=None if self._put_many is None else self._stir,
         )
 
     def __repr__(self) -> str:
@@ -97,9 +103,16 @@ class Connection:
                 if self._house.plain is not None:
                     self._open_plain(self._house.plain)
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write)
-                    await self._read()
+                    self._nursery = nursery
+                    if self._put_many is None or not self._outbox.idle:
+                        self._start_writer()
+                    try:
+                        await self._read()
+                    finally:
+                        written, self._nursery = self._nursery is not None, None
                     self._left = True
+                    if written:
+                        return  # nothing ever had to wait
                     # No more will be asked. What is answered already is still written, as long as that may take.
                     self._outbox.finish()
                     self._end_within(self._desk.limits.drain)
@@ -120,12 +133,38 @@ class Connection:
 
     # Writing.
 
+    def _stir(self) -> None:
+        if not self._reading:
+            self._start_writer()
+
+    def _start_writer(self) -> None:
+        nursery, self._nursery = self._nursery, None
+        if nursery is not None:
+            nursery.start_soon(self._write)
+
+    def _write_now(self) -> None:
+        """Write what the outbox holds as far as that goes without waiting, unless there is a writer."""
+        if self._put_many is None or self._nursery is None:
+            return
+        try:
+            while frames := self._outbox.take():
+                sent = self._put_many(frames)
+                if sent < len(frames):
+                    self._rest = frames[sent:]
+                    self._start_writer()
+                    return
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            self._nursery = None  # nothing will be written any more
+            self._deaf()
+        if not self._outbox.idle:
+            self._start_writer()
+
     async def _write(self) -> None:
         """Write what the outbox holds. When the peer takes nothing any more, it is still heard for a while: what it sent counts."""
         send_many: Callable[[list[bytes]], Any] | None = getattr(self._channel, "send_many", None)
         try:
-            while not self._outbox.done:
-                frames = self._outbox.take()
+            while self._rest or not self._outbox.done:
+                frames, self._rest = self._rest or self._outbox.take(), []
                 if not frames and not self._outbox.mend():
                     await self._outbox.wait()
                 elif send_many is not None:
@@ -163,11 +202,23 @@ class Connection:
                 except RemoteProtocolError as error:
                     self._give_up(error)
                     return
-                for frame in frames:
-                    if not self._line(frame):
-                        return
-                    if self._outbox.crowded:
-                        await self._outbox.room()
+                if not await self._lines(frames):
+                    return
+
+    async def _lines(self, frames: list[bytes]) -> bool:
+        """Handle these lines and write what is answered at once; False when one of them was the last."""
+        self._reading = True
+        try:
+            for frame in frames:
+                if not self._line(frame):
+                    return False
+                if self._outbox.crowded:
+                    self._write_now()
+                    await self._outbox.room()
+            return True
+        finally:
+            self._reading = False
+            self._write_now()
 
     def _give_up(self, error: RemoteProtocolError) -> None:
         """The peer's bytes can no longer be told apart into lines."""

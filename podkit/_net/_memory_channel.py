@@ -107,6 +107,15 @@ class MemoryChannel(trio.abc.Channel[bytes]):
         finally:
             self._sending = False
 
+    def put_many(self, frames: list[bytes]) -> int:
+        """Send as many of `frames` as there is room for right now, and answer how many that were. Nobody else may be sending."""
+        self._check_sendable()
+        for count, frame in enumerate(frames):
+            if not self._out.has_room(check_frame(frame)):
+                return count
+            self._out.put(frame)
+        return len(frames)
+
     async def receive(self) -> bytes:
         """The next frame."""
         await self._ready()

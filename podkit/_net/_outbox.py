@@ -61,7 +61,7 @@ class Outbox:
     one. When that does not make enough room, an admitted peer gets `lagged` and a fresh snapshot once the writer gets
     there, and a plain one is cut off (`cut` is called). `fresh` takes a snapshot and its number. Replies are bounded by not
     reading on while `crowded`. With `hub` and `direct`, a function that writes lines without waiting, an admitted peer whose
-    queue is empty is written to by the hub itself.
+    queue is empty is written to by the hub itself. `stir` is called when something was put in and no writer waits for it.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Outbox:
         cut: Callable[[], None],
         hub: Hub | None = None,
         direct: Callable[[bytes], bool] | None = None,
+        stir: Callable[[], None] | None = None,
     ) -> None:
         self.lens: Lens = lens
         self.dead = False  # nothing will be written any more
@@ -87,7 +88,7 @@ class Outbox:
         self._closing = False
         self._parked = False
         self._torn = False  # part of a direct write is still to go
-        self._hub, self._direct = hub, direct
+        self._hub, self._direct, self._stir = hub, direct, stir
         self._writer = trio.lowlevel.ParkingLot()
         self._readers = trio.lowlevel.ParkingLot()
 
@@ -163,6 +164,11 @@ class Outbox:
     # What is taken out.
 
     @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do for a writer."""
+        return not (self._items or self._overrun or self._closing or self.dead or self._torn)
+
+    @property
     def done(self) -> bool:
         """Nothing is left to write, and nothing more will come."""
         return self.dead or (self._closing and not (self._items or self._overrun or self._torn))
@@ -189,7 +195,7 @@ class Outbox:
 
     async def wait(self) -> None:
         """Return when there may be something to take, or nothing more will come. One writer at a time."""
-        while not (self._items or self._overrun or self._closing or self.dead or self._torn):
+        while self.idle:
             if self._hub is not None and self._direct is not None and self.lens == "full":
                 self._hub.level(self, self._direct)
             self._parked = True
@@ -240,6 +246,8 @@ class Outbox:
         if self._parked:
             self._parked = False
             self._writer.unpark_all()
+        elif self._stir is not None:
+            self._stir()
 
     def _full(self, size: int, events: int = 0) -> bool:
         """Whether one event more, of `size` bytes, is too much while room for `events` is to be left beside it."""

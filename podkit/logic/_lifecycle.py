@@ -46,7 +46,7 @@ def advance(
     """`step` over any table, so that tests can plant faults into one."""
     row = table[classify(life, input_), life.phase]
     move = Move(life, input_)
-    if row.next is not None:
+    if row.next is not None and row.next is not life.phase:
         life = attrs.evolve(life, phase=row.next)
     for action in row.actions:
         life = actions[action](move, life)

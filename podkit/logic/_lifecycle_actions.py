@@ -148,8 +148,9 @@ def _abandon(move: Move, life: Life) -> Life:
 
 def _show(status: Status) -> Act:
     def act(move: Move, life: Life) -> Life:
-        if life.shown != status:
-            move.effects.append(do.Show(status))
+        if life.shown == status:
+            return life
+        move.effects.append(do.Show(status))
         return attrs.evolve(life, shown=status)
 
     return act
@@ -163,7 +164,7 @@ def _pausers(code: ErrorCode | None, message: str = "") -> Act:
     def act(move: Move, life: Life) -> Life:
         for ask in life.pausers:
             move.answer(ask, code, message, run=life.run if code is None else None)
-        return attrs.evolve(life, pausers=())
+        return attrs.evolve(life, pausers=()) if life.pausers else life
 
     return act
 
@@ -211,11 +212,11 @@ def _back_off(move: Move, life: Life) -> Life:
 
 
 def _lift(_move: Move, life: Life) -> Life:
-    return attrs.evolve(life, hold=Hold.NONE, timer=None)
+    return life if life.hold is Hold.NONE and life.timer is None else attrs.evolve(life, hold=Hold.NONE, timer=None)
 
 
 def _reset(_move: Move, life: Life) -> Life:
-    return attrs.evolve(life, failures=0)
+    return attrs.evolve(life, failures=0) if life.failures else life
 
 
 def _leave(move: Move, life: Life) -> Life:
@@ -230,6 +231,8 @@ def _leave(move: Move, life: Life) -> Life:
 
 
 def _without(life: Life, ids: tuple[str, ...]) -> Life:
+    if not ids:
+        return life
     gone = frozenset(ids)
     return attrs.evolve(life, notices=tuple(notice for notice in life.notices if notice.id not in gone))
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Complain = Callable[[str, str], None]
 Masks = tuple[int, int]
+_WRITE = Permission.WRITE
 
 
 class Universe:
@@ -42,16 +43,18 @@ class Universe:
 
     def effective(self, scope: Scope, known: Masks = (0, 0), after: int = 0) -> Masks:
         """What podkit makes of any scope."""
-        return self._masks(scope.at, known, after)
+        return self._masks(scope._table.at, known, after)  # as `at`, less the look at paths that were targets already
 
     def _masks(self, at: Callable[[str], Permission], known: Masks, after: int) -> Masks:
         read, write = known
-        for number in range(after, len(self.paths)):
-            permission = at(self.paths[number])
-            if permission is not Permission.NONE:
-                read |= 1 << number
-                if permission is Permission.WRITE:
-                    write |= 1 << number
+        bit = 1 << after
+        for path in self.paths[after:] if after else self.paths:
+            permission = at(path)
+            if permission:
+                read |= bit
+                if permission is _WRITE:
+                    write |= bit
+            bit <<= 1
         return read, write
 
     def names(self, mask: int) -> str:

@@ -56,6 +56,7 @@ class JournalLog(SharedLog):
         self._boots = 1
         self._logs: dict[Program | None, _ProgramLog] = {}
         self._epoch, self._base, self._kept = "", 0, 0
+        self._past: tuple[str, int, int] | None = None  # of the log that an earlier boot left: epoch, base, facts
         self._true = Table()
         disk = SimDisk(self.files)
         for path in (*_ABOVE, _PLACE):
@@ -114,6 +115,8 @@ class JournalLog(SharedLog):
         self._boots += 1
         self._logs.clear()
         self._begin_anew("")
+        found = self._read_plainly()
+        self._past = None if found is None else (found[0], found[1], len(found[2]))
         self._tell()
 
     @property
@@ -142,6 +145,8 @@ class JournalLog(SharedLog):
         if found is None:
             return
         epoch, base, facts = found
+        if (epoch, base, len(facts)) == self._past:
+            return  # nobody began a log since the machine did
         if epoch != self._epoch:
             before = self._epoch
             self._begin_anew(epoch)

@@ -124,6 +124,19 @@ class SimChannel(MemoryChannel):
             raise
         watch.done(self)
 
+    def put_many(self, frames: list[bytes]) -> int:
+        watch = self.link.net.writes
+        if watch is None:
+            return super().put_many(frames)
+        watch.begins(self, busy=self._sending)
+        try:
+            sent = super().put_many(frames)
+        except BaseException:
+            watch.failed(self)
+            raise
+        watch.done(self)
+        return sent
+
     def hang_up(self) -> None:
         """What the kernel does with the connection of a process that is gone: the other end reads what was sent, then the end."""
         self._close()
@@ -340,7 +353,7 @@ class SimTransport(Transport):
     async def connect(self, address: str) -> trio.abc.Channel[bytes]:
         net, owner = self.net, self._owner
         place = address_body(address)
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()  # who connects goes on to wait for an answer
         listener = net.listeners.get(place)
         if listener is None or (owner is not None and owner.dead):
             raise PodUnreachableError(address)

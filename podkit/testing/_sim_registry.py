@@ -129,6 +129,11 @@ class SimRegistry(Registry):
             return self._keep(self.log.table_now())
         return self._keep(fold_all(self._folded, [self._decode(line) for line in facts]))
 
+    def _keep(self, table: Table) -> Table:
+        if self.log.shares_tables:
+            self.log._keep(table)  # the same facts: nobody folds them again
+        return super()._keep(table)
+
     async def read(self, after: int) -> list[bytes]:
         facts = await self.log.read(after, by=self.owner)
         self._check_alive()

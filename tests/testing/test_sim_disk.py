@@ -1,6 +1,7 @@
 """The disk of a world does what a real one does; it fails when it is told to, and loses what was not synced."""
 
 import contextlib
+import itertools
 import os
 import random
 import stat
@@ -10,6 +11,7 @@ import trio
 
 from podkit import Scope
 from podkit._os import Disk
+from podkit.errors import PodkitError
 from podkit.logic import Freed, Table, decide_root, encode_fact
 from podkit.testing import Faults, ScriptedWorker, Sleep, random_scenario, simulate
 from podkit.testing._sim_disk import SimDisk
@@ -233,6 +235,44 @@ def test_whoever_ended_before_the_power_was_lost_is_in_nobodys_way_after_it():
 
     for seed in range(200):
         trio.run(lose, seed)
+
+
+class Killable:
+    """As much of a program as a disk needs."""
+
+    dead = False
+
+    def __init__(self):
+        self.disks = []
+
+    def kill(self):
+        self.dead = True
+        for disk in self.disks:
+            disk.die()
+
+
+@pytest.mark.proves("I8")
+def test_the_log_of_an_earlier_boot_says_nothing_new_to_who_watches_until_somebody_writes_to_it():
+    """Who comes first after a restart may die before the new log is there: then the old one is still in its place."""
+
+    async def lose(step):
+        log, told, calls = JournalLog(random.Random(0), durable=True), [], itertools.count(1)
+        log.appended = lambda _by, facts: told.append(len(facts))
+        more = {"scope": Scope.write("/y"), "address": "memory://y", "since": 1.0}
+        opened = decide_root(Table(), name="y", tree="y", incarnation="1", **more)
+        assert await log.append(0, [encode_fact(fact) for fact in opened])
+        log.reboot()
+        log.trouble_on_disk = lambda _program, _call: "killed" if next(calls) == step else None
+        first = Killable()
+        with contextlib.suppress(PodkitError, OSError):
+            await log.read(0, by=first)
+        assert told == [2]
+        assert await log.read(0) == []
+        assert await log.append(0, [encode_fact(opened[0])])
+        assert told == [2, 1]
+        return first.dead
+
+    assert sum(itertools.takewhile(bool, (trio.run(lose, step) for step in itertools.count(1)))) > 10
 
 
 def test_a_log_drops_its_past_under_faults():
