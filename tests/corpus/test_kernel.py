@@ -19,7 +19,7 @@ def tried(cells, cell):
     return said
 
 
-@pytest.mark.proves("I1", "I34", "F16")
+@pytest.mark.proves("I1", "I34", "I39")
 def test_every_program_gets_its_verdict(cells, cell, probe):
     said = tried(cells, cell)
     if probe.get("needs") == "tmux" and not said["tmux"]:

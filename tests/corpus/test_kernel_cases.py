@@ -66,7 +66,7 @@ def test_k56_no_landlock(monkeypatch, offered):
         assert require in str(caught.value)
 
 
-@pytest.mark.proves("F16")
+@pytest.mark.proves("K58")
 @ONE_WALK
 async def test_k58_left_behind(ground, run_confined, namespaces):
     """Making them is allowed; whoever looks later, through podkit's own operations, is neither led out nor kept waiting."""

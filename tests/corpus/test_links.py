@@ -131,7 +131,7 @@ class Racer:
         return time.monotonic() < self.end
 
 
-@pytest.mark.proves("I1", "F4")
+@pytest.mark.proves("I1", "F25")
 async def test_s063_race_directory(ground, long):
     """At least 100,000 tries in a minute; here three seconds of it, unless there is time."""
     ground.put("w/x/key", "fine")
@@ -152,7 +152,7 @@ async def test_s063_race_directory(ground, long):
     assert 0 < read < tries, "nothing was raced"
 
 
-@pytest.mark.proves("I1", "F4")
+@pytest.mark.proves("I1", "F25")
 async def test_s064_race_file(ground, long):
     ground.put("w/x", "fine")
     os.symlink(ground.path("s/key"), ground.path("w/y"))
@@ -230,7 +230,7 @@ async def test_s067_replaced_ancestor(ground, by):
     assert ground.get("other/w/f") == ground.get("other/r/f") == "stolen"
 
 
-@pytest.mark.proves("F20")
+@pytest.mark.proves("I1")
 async def test_s068_hard_link(ground):
     os.link(ground.path("s/key"), ground.path("w/h"))
     await ground.files.write_text("h", "mine")

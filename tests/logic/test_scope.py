@@ -439,5 +439,5 @@ def test_what_falls_short_is_explained_for_what_was_asked():
     ],
 )
 def test_what_cannot_be_done_with_a_scope_is_said(wrong, says):
-    with pytest.raises((AttributeError, ScopeError), match=says):
+    with pytest.raises((AttributeError, ScopeError), match=f"{says}$"):
         wrong(Scope.write("/w"))

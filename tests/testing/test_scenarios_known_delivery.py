@@ -5,6 +5,7 @@ from collections import deque
 
 import pytest
 import trio
+from scenes import KID, READ, ROOT, WRITE, everything, of_kind, play, play_with_the_bug, quiet, until, when
 
 from podkit import Scope
 from podkit.errors import DeliveryError, PodkitError, RegistryBusyError, StopFailedError
@@ -15,7 +16,6 @@ from podkit.protocol import (
     InvokeKind,
     InvokeStart,
     Notify,
-    Permission,
     PodErrored,
     PodEventMethod,
     RunEnd,
@@ -24,52 +24,7 @@ from podkit.protocol import (
     TextDone,
     encode_method,
 )
-from podkit.testing import Say, ScriptedWorker, SimulationError, Sleep, simulate
-
-SEEDS = range(10)
-WRITE, READ = Permission.WRITE, Permission.READ
-ROOT, KID = Scope.write("/w"), Scope.write("/w/kid")
-
-
-def play(scenario):
-    for seed in SEEDS:
-        simulate(scenario, seed=seed)
-
-
-def quiet():
-    return ScriptedWorker(Say("done"))
-
-
-def when(world, condition, act):
-    """Do something between two steps, as soon as `condition` holds."""
-    before = world.scheduler.on_step
-
-    def on_step(task):
-        before(task)
-        if condition():
-            world.scheduler.on_step = before
-            act()
-
-    world.scheduler.on_step = on_step
-
-
-async def until(events, seen):
-    async for event in events:
-        if seen(event):
-            return event
-    raise AssertionError("the stream ended before that")
-
-
-async def everything(client, *, quiet=60.0, most=300):
-    """All events until nothing happened for a while."""
-    events = []
-    while len(events) < most:
-        with trio.move_on_after(quiet) as waited:
-            events.append(await client.receive())
-        if waited.cancelled_caught:
-            return events
-    raise AssertionError(f"more than {most} events, and no end")
-
+from podkit.testing import Say, ScriptedWorker, Sleep
 
 # A peer that speaks and hangs up (F1).
 
@@ -319,7 +274,7 @@ async def a_child_finishes_and_leaves_while_its_first_report_is_late(world):
             assert late, "the child reported nothing"
             late[0].forth.flow()
             events = await everything(client)
-        reports = [event.item.event.kind for event in events if isinstance(event, SystemItemEvent)]
+        reports = [event.item.event.kind for event in of_kind(events, SystemItemEvent)]
         assert reports == ["turn_ended", "shut_down"]
         assert kid.gone.is_set()
 
@@ -390,7 +345,7 @@ async def a_parent_dies_and_its_child_has_something_to_tell(world):
             async with world.connect(stranger.address) as client, world.connect(kept.address) as watching:
                 with trio.fail_after(60):
                     await until(watching, lambda event: isinstance(event, RunEnd))
-                assert not [event for event in await everything(client) if isinstance(event, SystemItemEvent)]
+                assert not of_kind(await everything(client), SystemItemEvent)
                 assert programs[0].alive, "a child that was to be kept died"
                 assert not stranger.children
                 await watching.shutdown()
@@ -433,7 +388,7 @@ async def two_pods_notify_each_other(world):
         async with world.connect(root.address) as client:
             await client.run("begin")
             events = await everything(client)
-        assert len([event for event in events if isinstance(event, InvokeStart)]) == 1
+        assert len(of_kind(events, InvokeStart)) == 1
 
 
 async def a_parent_starts_its_child_at_every_notice(world):
@@ -451,8 +406,8 @@ async def a_parent_starts_its_child_at_every_notice(world):
             with trio.move_on_after(120):
                 async for event in client:
                     events.append(event)  # noqa: PERF401 - what came before the time is up counts
-        runs = [event for event in events if isinstance(event, InvokeStart)]
-        news = [event.item.notice for event in events if isinstance(event, SystemItemEvent)]
+        runs = of_kind(events, InvokeStart)
+        news = [event.item.notice for event in of_kind(events, SystemItemEvent)]
         limits = root.limits
         assert limits.wakes < len(runs) <= 1 + limits.wakes + 120 / limits.wake_seconds, f"{len(runs)} runs"
         assert len(news) == len(set(news)) >= len(runs) - 1
@@ -513,6 +468,4 @@ def test_two_pods_that_notify_each_other_come_to_rest():
     ],
 )
 def test_with_the_bug_back_a_seed_turns_red(monkeypatch, plant, scenario, says):
-    plant(monkeypatch)
-    with pytest.raises(SimulationError, match=says):
-        play(scenario)
+    play_with_the_bug(monkeypatch, plant, scenario, says)

@@ -5,6 +5,7 @@ import contextlib
 import attrs
 import pytest
 import trio
+from scenes import KID, READ, ROOT, WRITE, alive, names, play, play_with_the_bug, quiet, some_steps, when
 
 from podkit import Scope
 from podkit.errors import (
@@ -14,44 +15,8 @@ from podkit.errors import (
     PodkitError,
     StopFailedError,
 )
-from podkit.protocol import Permission, SystemItemEvent
-from podkit.testing import Say, ScriptedWorker, SimulationError, simulate
-
-SEEDS = range(10)
-WRITE, READ = Permission.WRITE, Permission.READ
-ROOT, KID = Scope.write("/w"), Scope.write("/w/kid")
-
-
-def play(scenario, seeds=SEEDS):
-    for seed in seeds:
-        simulate(scenario, seed=seed)
-
-
-def quiet():
-    return ScriptedWorker(Say("done"))
-
-
-def when(world, condition, act):
-    """Do something between two steps, as soon as `condition` holds."""
-    before = world.scheduler.on_step
-
-    def on_step(task):
-        before(task)
-        if condition():
-            world.scheduler.on_step = before
-            act()
-
-    world.scheduler.on_step = on_step
-
-
-def alive(world, *names):
-    """The programs of these names that run."""
-    return [program for program in world.programs if program.name in names and program.alive]
-
-
-async def names(world):
-    return sorted(row.name for row in await world.registry.rows())
-
+from podkit.protocol import SystemItemEvent
+from podkit.testing import ScriptedWorker
 
 # A successor of the same name (H3).
 
@@ -178,8 +143,7 @@ async def a_child_is_ready_as_the_time_is_up(world):
 
         async def go_on():
             await trio.sleep_until(began + 5 + world.chance.choice((-0.001, 0, 0.001, 0.1)))
-            for _ in range(world.chance.randrange(20)):
-                await trio.lowlevel.checkpoint()
+            await some_steps(world, 20)
             world.thaw("kid")
 
         async with trio.open_nursery() as nursery:
@@ -386,8 +350,7 @@ async def a_child_is_stopped_while_it_spawns(world):
 
     async with world.open_pod("root", quiet(), scope=ROOT) as root:
         kid = await root.spawn("kid", scope=KID, launcher=world.launcher(Breeder), task="go")
-        for _ in range(world.chance.randrange(200)):
-            await trio.lowlevel.checkpoint()
+        await some_steps(world, 200)
         if world.chance.random() < 0.3:
             world.freeze(kid)
         with trio.fail_after(60):
@@ -431,6 +394,4 @@ def test_after_a_stop_nobody_is_left_though_the_child_was_spawning():
     ],
 )
 def test_with_the_bug_back_a_seed_turns_red(monkeypatch, plant, scenario, says):
-    plant(monkeypatch)
-    with pytest.raises(SimulationError, match=says):
-        play(scenario)
+    play_with_the_bug(monkeypatch, plant, scenario, says)

@@ -6,15 +6,18 @@ import itertools
 import attrs
 import pytest
 import trio
+from scenes import KID, ROOT, everything, of_kind, play, play_with_the_bug, quiet, some_steps, until
 
-from podkit import Scope
 from podkit.errors import MethodRejectedError, ModelError, PodUnreachableError
+from podkit.logic import AskCancel
+from podkit.logic._lifecycle import _CLASSIFIERS
 from podkit.logic._lifecycle_actions import ACTIONS
 from podkit.logic._lifecycle_table import TABLE, Action, InputKind, Row
 from podkit.logic._lifecycle_values import Phase
 from podkit.protocol import (
     NotificationItem,
     RunEnd,
+    RunResult,
     Shutdown,
     Snapshot,
     Status,
@@ -28,40 +31,7 @@ from podkit.protocol import (
     TurnResult,
     TurnStart,
 )
-from podkit.testing import Say, ScriptedWorker, SimulationError, Sleep, simulate
-
-SEEDS = range(10)
-ROOT, KID = Scope.write("/w"), Scope.write("/w/kid")
-
-
-def play(scenario, seeds=SEEDS):
-    for seed in seeds:
-        simulate(scenario, seed=seed)
-
-
-def quiet():
-    return ScriptedWorker(Say("done"))
-
-
-async def until(events, seen):
-    async for event in events:
-        if seen(event):
-            return event
-    raise AssertionError("the stream ended before that")
-
-
-async def everything(client, *, quiet=100.0, most=1000):
-    """All events until the pod is gone, or nothing happened for a while."""
-    events = []
-    while len(events) < most:
-        with trio.move_on_after(quiet) as waited:
-            try:
-                events.append(await client.receive())
-            except (trio.EndOfChannel, PodUnreachableError):
-                return events
-        if waited.cancelled_caught:
-            return events
-    raise AssertionError(f"more than {most} events, and no end")
+from podkit.testing import Say, ScriptedWorker, Sleep, simulate
 
 
 def entries(pod, kind):
@@ -106,8 +76,7 @@ def ended_by(*hows):
                 run = await asking.run("begin")
                 async with trio.open_nursery() as nursery:
                     for how in hows:
-                        for _ in range(world.chance.randrange(30)):
-                            await trio.lowlevel.checkpoint()
+                        await some_steps(world, 30)
                         nursery.start_soon(end, how, asking)
                 events = await everything(client)
             ends = [event.result for event in events if isinstance(event, RunEnd) and event.run == run]
@@ -115,7 +84,7 @@ def ended_by(*hows):
             kept = entries(root, "run_completed") + entries(root, "run_errored")
             assert [entry["run"] for entry in kept] == [run]
             assert kept[0].get("result", "failed") == ends[0].value
-            leaving = [event for event in events if isinstance(event, Shutdown)]
+            leaving = of_kind(events, Shutdown)
             assert len(leaving) == ("stop" in hows)
             assert not leaving or events[-1] is leaving[0]
 
@@ -157,12 +126,11 @@ def stopped_by(*hows):
             async with world.connect(root.address) as client:
                 async with trio.open_nursery() as nursery:
                     for how in hows:
-                        for _ in range(world.chance.randrange(30)):
-                            await trio.lowlevel.checkpoint()
+                        await some_steps(world, 30)
                         nursery.start_soon(end, how)
                 with trio.fail_after(30):
                     await kid.gone.wait()
-                told = [event.item.event.kind for event in await everything(client) if isinstance(event, SystemItemEvent)]
+                told = [event.item.event.kind for event in of_kind(await everything(client), SystemItemEvent)]
             reports.append(await kid.stop())
             assert len(set(map(id, reports))) == 1, "two reports of one end"
             assert len(told) == len(set(told))
@@ -188,6 +156,41 @@ def test_whatever_ends_a_child_at_the_same_time_its_end_is_reported_once(hows):
     play(stopped_by(*hows))
 
 
+# A cancellation that comes as the run ends (F13).
+
+
+async def a_cancel_comes_as_the_run_ends(world):
+    class Short(ScriptedWorker):
+        async def work(self, run, emit):
+            if run.text == "second":
+                await trio.sleep(1)
+            for _ in range(12):
+                await trio.lowlevel.checkpoint()
+
+    async with world.open_pod("root", Short(), scope=ROOT) as root, world.connect(root.address) as asking:
+        first = await asking.run("first")
+
+        async def cancel():
+            await some_steps(world, 40)
+            with contextlib.suppress(MethodRejectedError):
+                await asking.cancel(run=first)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancel)
+            await root.wait(first)
+            second = await root.wait(await root.run("second"))
+        assert second.result is RunResult.FINISHED, f"the run after the one that was cancelled is {second.result}"
+
+
+def broken_a_cancel_is_for_whatever_runs(monkeypatch):
+    monkeypatch.setitem(_CLASSIFIERS, AskCancel, lambda life, said: InputKind.CANCEL)
+
+
+@pytest.mark.proves("F13", "I23")
+def test_a_cancel_that_comes_as_its_run_ends_does_not_hit_the_next():
+    play(a_cancel_comes_as_the_run_ends, range(60))
+
+
 # Notices at the end of a run (F50), whose run cannot be kept (F51), and shown (F52).
 
 
@@ -205,10 +208,9 @@ def notified_after(steps):
                     await trio.lowlevel.checkpoint()
                 await asking.notify("news")
                 events = await everything(client)
-        assert len([event for event in events if isinstance(event, SystemItemEvent)]) == 1
-        assert len([event for event in events if isinstance(event, RunEnd)]) <= 2
-        last = [event for event in events if isinstance(event, StatusEvent)][-1]
-        assert last.status is Status.IDLE
+        assert len(of_kind(events, SystemItemEvent)) == 1
+        assert len(of_kind(events, RunEnd)) <= 2
+        assert of_kind(events, StatusEvent)[-1].status is Status.IDLE
 
     return scenario
 
@@ -240,8 +242,7 @@ def notified_while_it_ends(how):
             async with world.connect(root.address) as client, world.connect(root.address) as asking:
 
                 async def tell():
-                    for _ in range(world.chance.randrange(40)):
-                        await trio.lowlevel.checkpoint()
+                    await some_steps(world, 40)
                     await asking.notify("news", wake=world.chance.random() < 0.5)
 
                 await asking.run("begin")
@@ -257,8 +258,8 @@ def notified_while_it_ends(how):
                 with contextlib.suppress(MethodRejectedError):
                     await asking.run("and now?")
                 events += await everything(client)
-        assert len([event for event in events if isinstance(event, SystemItemEvent)]) == 1
-        assert [event.status for event in events if isinstance(event, StatusEvent)][-1] is Status.IDLE
+        assert len(of_kind(events, SystemItemEvent)) == 1
+        assert of_kind(events, StatusEvent)[-1].status is Status.IDLE
 
     return scenario
 
@@ -294,7 +295,7 @@ def failing_store(kind, *, polls=False):
                 await client.notify("news")
                 events = await everything(client, most=200)
             assert not failures
-            seen = [event for event in events if isinstance(event, SystemItemEvent)]
+            seen = of_kind(events, SystemItemEvent)
             assert [event.item.message for event in seen] == ["news"]
             assert len(entries(root, "system_item")) == 1
 
@@ -352,7 +353,7 @@ async def some_notices_are_watched(world):
             for number in range(4):
                 await client.notify(f"number {number}", wake=bool(number % 2))
                 await trio.sleep(world.chance.random() * 3)
-            live = [event.item for event in await everything(client) if isinstance(event, SystemItemEvent)]
+            live = [event.item for event in of_kind(await everything(client), SystemItemEvent)]
         async with world.connect(root.address) as client:
             snapshot = await client.receive()
             again = [entry["item"]["message"] for entry in snapshot.entries if entry["kind"] == "system_item"]
@@ -433,11 +434,10 @@ WHOLE = [part for word in ("one", "two", "three") for part in (word, ("call", wo
 
 
 async def somebody_attaches_after_every_event(world):
-    async def some_steps():
-        for _ in range(world.chance.randrange(12)):
-            await trio.lowlevel.checkpoint()
+    async def a_moment():
+        await some_steps(world, 12)
 
-    async with world.open_pod("root", Speaking(some_steps), scope=ROOT) as root:
+    async with world.open_pod("root", Speaking(a_moment), scope=ROOT) as root:
         views = []
 
         async def late():
@@ -534,7 +534,7 @@ async def a_cancelled_run_is_followed_by_a_notice(world):
         await client.cancel()
         await client.notify("news")
         events = await everything(client)
-        assert [event.item.message for event in events if isinstance(event, SystemItemEvent)] == ["news"]
+        assert [event.item.message for event in of_kind(events, SystemItemEvent)] == ["news"]
         with pytest.raises(MethodRejectedError):
             await client.resume()
     assert done == ["call-1"]
@@ -559,6 +559,7 @@ def test_a_notice_after_a_cancelled_run_starts_a_new_run_and_does_nothing_again(
 @pytest.mark.parametrize(
     ("plant", "scenario", "says"),
     [
+        pytest.param(broken_a_cancel_is_for_whatever_runs, a_cancel_comes_as_the_run_ends, "the run after", id="F13"),
         pytest.param(broken_a_late_cancel_ends_the_run_again, ended_by("exit", "cancel"), "I24|ended", id="F17"),
         pytest.param(broken_a_stop_of_who_is_gone_reports_once_more, stopped_by("stop", "crash"), "two reports", id="F17 child"),
         pytest.param(broken_left_overs_wait_for_the_next_run, notified_after(1), "scenario", id="F50"),
@@ -574,6 +575,4 @@ def test_a_notice_after_a_cancelled_run_starts_a_new_run_and_does_nothing_again(
     ],
 )
 def test_with_the_bug_back_a_seed_turns_red(monkeypatch, plant, scenario, says):
-    plant(monkeypatch)
-    with pytest.raises(SimulationError, match=says):
-        play(scenario)
+    play_with_the_bug(monkeypatch, plant, scenario, says)

@@ -4,47 +4,12 @@ from posixpath import dirname
 
 import pytest
 import trio
+from scenes import KID, READ, ROOT, WRITE, alive, names, play, play_with_the_bug, quiet, when
 
 from podkit import Scope
 from podkit.errors import PodkitError, PodUnreachableError, WriteConflictError
 from podkit.logic import _table, decide_root
-from podkit.protocol import ListVisiblePods, Permission, ScopeRule
-from podkit.testing import Say, ScriptedWorker, SimulationError, simulate
-
-SEEDS = range(10)
-WRITE, READ = Permission.WRITE, Permission.READ
-ROOT, KID = Scope.write("/w"), Scope.write("/w/kid")
-
-
-def play(scenario):
-    for seed in SEEDS:
-        simulate(scenario, seed=seed)
-
-
-def quiet():
-    return ScriptedWorker(Say("done"))
-
-
-def when(world, condition, act):
-    """Do something between two steps, as soon as `condition` holds."""
-    before = world.scheduler.on_step
-
-    def on_step(task):
-        before(task)
-        if condition():
-            world.scheduler.on_step = before
-            act()
-
-    world.scheduler.on_step = on_step
-
-
-def alive(world, name):
-    return any(program.name == name and program.alive for program in world.programs)
-
-
-async def names(world):
-    return sorted(row.name for row in await world.registry.rows())
-
+from podkit.protocol import ListVisiblePods, ScopeRule
 
 # Who cannot be reached is still a child (F9), and is inherited (F9, F22).
 
@@ -296,6 +261,4 @@ def test_one_file_can_be_lent_and_comes_back_and_what_is_beside_it_stays():
     ],
 )
 def test_with_the_bug_back_a_seed_turns_red(monkeypatch, plant, scenario, says):
-    plant(monkeypatch)
-    with pytest.raises(SimulationError, match=says):
-        play(scenario)
+    play_with_the_bug(monkeypatch, plant, scenario, says)

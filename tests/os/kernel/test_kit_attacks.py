@@ -140,7 +140,7 @@ K51 udp                            ok      EACCES  ok      EACCES
 
 SETUPS = ("landlock", "kernel", "strict network root", "strict attributes")
 ROWS = [line.split() for line in (FILES + REST).strip().splitlines() if line]
-PROBES = [pytest.param(*row[1:], id="-".join(row[:2]), marks=pytest.mark.proves("F16", *row[: row[0] != "--"])) for row in ROWS]
+PROBES = [pytest.param(*row[1:], id="-".join(row[:2]), marks=pytest.mark.proves("I39", *row[: row[0] != "--"])) for row in ROWS]
 
 
 @pytest.mark.parametrize(("probe", *(setup.replace(" ", "_") for setup in SETUPS)), PROBES)

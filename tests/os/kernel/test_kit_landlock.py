@@ -55,7 +55,7 @@ def tell(*values):
         (("/" + "x" * 5000, "read", None), "rule", errno.ENAMETOOLONG),
     ],
 )
-@pytest.mark.proves("F16")
+@pytest.mark.proves("I39")
 def test_a_rule_that_cannot_be_meant_confines_nothing_and_is_reported(who, yard, rule, step, error):
     source = (
         START + "tell(restrict(json.loads(sys.argv[2])), outcome(lambda: read(f'{top}/s/key')), len(os.listdir('/proc/self/fd')))"

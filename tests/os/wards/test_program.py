@@ -64,7 +64,7 @@ def sitting(host, processes):
     }
 
 
-@pytest.mark.proves("I4", "I33", "F9", "K57")
+@pytest.mark.proves("I4", "I33", "H30", "K57")
 async def test_a_program_that_is_killed_leaves_nobody_and_then_its_leases_are_free(start, processes, until):
     with trio.fail_after(30):
         host = start("sit")
@@ -78,7 +78,7 @@ async def test_a_program_that_is_killed_leaves_nobody_and_then_its_leases_are_fr
         await until(lambda: not os.path.exists(f"/proc/{nanny}"))
 
 
-@pytest.mark.proves("I4", "F9")
+@pytest.mark.proves("I4", "H30")
 async def test_a_program_and_its_nanny_that_are_killed_leave_the_lease_to_the_ward(start, processes):
     with trio.fail_after(30):
         host = start("sit")
@@ -91,7 +91,7 @@ async def test_a_program_and_its_nanny_that_are_killed_leave_the_lease_to_the_wa
         assert sitting(host, processes) == set()
 
 
-@pytest.mark.proves("I4", "F9")
+@pytest.mark.proves("I4", "H30")
 async def test_a_program_and_its_ward_that_are_killed_leave_the_tree_to_the_nanny(start, processes, until):
     with trio.fail_after(30):
         host = start("sit")

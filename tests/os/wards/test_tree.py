@@ -21,12 +21,12 @@ async def test_a_daemon_is_dead_when_its_tree_has_ended(yard, how, level):
     assert await yard.leave(how, level=level) == set()
 
 
-@pytest.mark.proves("K57", "F10")
+@pytest.mark.proves("K57", "H30")
 async def test_a_crowd_that_forks_and_leaves_is_dead_when_its_tree_has_ended(yard):
     assert await yard.leave("chain") == set()
 
 
-@pytest.mark.proves("K57", "F10")
+@pytest.mark.proves("K57", "H30")
 @pytest.mark.parametrize("how", ["plain", "chain"])
 async def test_who_slips_out_of_the_control_group_is_caught_all_the_same(yard, how, processes):
     if yard.namespaces or not (await yard.wards.facts()).cgroup:

@@ -83,7 +83,7 @@ async def check(crash, workflow, durable, fault, states):
         ground.remove()
 
 
-@pytest.mark.proves("I8", "I9", "I11", "H6", "F29", "F32")
+@pytest.mark.proves("I8", "I9", "I11", "H6", "F32")
 async def test_a_fault_at_any_call_leaves_the_registry_as_before_or_as_after(crash, workflow, durable):
     calls, states = await expected(crash, workflow, durable)
     fired = 0
