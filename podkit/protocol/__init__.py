@@ -40,13 +40,14 @@ from ._enums import TurnResult as TurnResult
 from ._events import COMMITTED_EVENTS as COMMITTED_EVENTS
 from ._events import RUN_EVENTS as RUN_EVENTS
 from ._events import WORKER_EVENTS as WORKER_EVENTS
+from ._event_frames import EventFrame as EventFrame
 from ._events import Event as Event
 from ._events import KnownEvent as KnownEvent
 from ._events import RunEvent as RunEvent
-from ._events_codec import EventFrame as EventFrame
 from ._events_codec import decode_event as decode_event
 from ._events_codec import encode_event as encode_event
 from ._events_codec import read_event as read_event
+from ._events_codec import read_events as read_events
 from ._events_pod import Accepted as Accepted
 from ._events_pod import CompactDone as CompactDone
 from ._events_pod import CompactFailed as CompactFailed

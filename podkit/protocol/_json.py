@@ -11,7 +11,8 @@ from typing import Any, Final, NoReturn
 from podkit.errors import RemoteProtocolError
 
 MAX_DEPTH: Final = 64
-_LOW, _HIGH = -(2**63), 2**64 - 1
+LOWEST: Final = -(2**63)
+HIGHEST: Final = 2**64 - 1
 _DIGITS = 20  # of 2**64 - 1, the longest there is; with a sign one more
 _KEEP_STRUCTURE = bytes(c for c in range(256) if c not in b'"[]{}')
 # What may follow a backslash stays too, so that no escape is made where two bytes meet.
@@ -65,41 +66,6 @@ def check_text(frame: bytes) -> None:
             raise RemoteProtocolError("not UTF-8", bytes(frame[:128]), True) from None
 
 
-def check_json(*values: object) -> None:
-    """Refuse, with `MismatchError`, what is no JSON value as we write it: odd types, odd names, NaN, huge integers."""
-    level: list[Any] = list(values)
-    for _depth in range(MAX_DEPTH):  # level by level: the depth is bounded and nothing recurses
-        inner: list[Any] = []
-        for item in level:
-            kind = type(item)
-            if kind is str or kind is bool or item is None:
-                continue
-            if kind is dict:
-                for name in item:
-                    if type(name) is not str:
-                        raise MismatchError("names in a JSON object are text")
-                inner.extend(item.values())
-            elif kind is list:
-                inner.extend(item)
-            else:
-                _check_number(kind, item)
-        if not inner:
-            return
-        level = inner
-    raise MismatchError(f"nested deeper than {MAX_DEPTH} levels")
-
-
-def _check_number(kind: type, item: Any) -> None:
-    if kind is int:
-        if not _LOW <= item <= _HIGH:
-            raise MismatchError("an integer is out of range")
-    elif kind is float:
-        if not math.isfinite(item):
-            raise MismatchError("a number is not finite")
-    else:
-        raise MismatchError(f"{kind.__name__} is not a JSON value")
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
@@ -111,7 +77,7 @@ def _integer(text: str) -> int:
     if len(text) > _DIGITS:
         raise MismatchError("an integer is out of range")
     value = int(text)
-    if not _LOW <= value <= _HIGH:
+    if not LOWEST <= value <= HIGHEST:
         raise MismatchError("an integer is out of range")
     return value
 

@@ -5,7 +5,7 @@ Three rules cannot be said in JSON Schema: names in an object are unique, nestin
 
 from typing import Any, Final
 
-from ._events_codec import EVENT_SHAPES
+from ._event_frames import EVENT_SHAPES
 from ._events_run import ThinkingStart
 from ._methods_codec import METHOD_SHAPES
 from ._shapes import (

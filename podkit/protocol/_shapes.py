@@ -13,7 +13,8 @@ import attrs
 from podkit.errors import InvalidRuleError, shown
 
 from ._enums import OpenEnum
-from ._json import MismatchError, check_json
+from ._json import MismatchError
+from ._json_values import check_json
 from ._rules import Permission, ScopeRule
 
 _UUID = re.compile(
@@ -222,6 +223,10 @@ class FieldShape:
     default: Any
     omit: bool
 
+    def leaves_out(self, value: Any) -> bool:
+        """Whether nothing is written for this value."""
+        return self.omit and type(value) is type(self.default) and bool(value == self.default)
+
 
 @attrs.frozen
 class RecordShape(Shape):
@@ -251,7 +256,7 @@ class RecordShape(Shape):
         made: dict[str, Any] = {}
         for field in self.fields:
             held = getattr(value, field.name)
-            if field.omit and type(held) is type(field.default) and held == field.default:
+            if field.leaves_out(held):
                 continue
             try:
                 made[field.wire] = field.shape.write(held)
