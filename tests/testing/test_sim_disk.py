@@ -276,15 +276,18 @@ def test_the_log_of_an_earlier_boot_says_nothing_new_to_who_watches_until_somebo
 
 
 def test_a_log_drops_its_past_under_faults():
-    seen = []
+    """How much is written differs by seed: some run long enough that their log is compacted."""
+    dropped = []
 
     async def scenario(world):
-        await random_scenario(world, operations=150)
-        seen.append(world.registry._base)
+        await random_scenario(world, operations=300)
+        dropped.append(world.registry._base)
 
-    for seed in range(6):
+    for seed in range(30):
         simulate(scenario, seed=seed, faults=Faults({kind: rate / 3 for kind, rate in DISK.items()}, most=20))
-    assert any(seen)
+        if sum(map(bool, dropped)) == 2:
+            return
+    pytest.fail(f"of 30 logs {sum(map(bool, dropped))} dropped their past")
 
 
 def test_without_faults_a_disk_changes_nothing_that_anybody_sees():
