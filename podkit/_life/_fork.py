@@ -54,10 +54,11 @@ async def fork_session(
 
     Raises `UnknownTurnError`, `UnknownSessionError`, `CorruptLogError`, `InvalidNameError`, `SessionBusyError` (a pod `as_name`
     lives), and `SessionError`, also for a history of more than 16 MiB. A fork that was not finished (the program died, the disk
-    was full) cannot be restored and says so; fork again.
+    was full) cannot be restored and says so; fork again. `ValueError` when both names are the same: it would put aside what it is of.
     """
-    check_name(as_name)
-    source = await sessions.read(check_name(name))
+    if check_name(as_name) == check_name(name):
+        raise ValueError("a fork has another name than the session that it is of")
+    source = await sessions.read(name)
     before = decode_manifest(source.manifest, source.id)
     if source.segment is None:
         raise SessionError(f"session {source.id} of {name} has no segment: the opening of its pod was never finished")

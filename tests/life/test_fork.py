@@ -153,8 +153,9 @@ async def test_an_earlier_session_of_the_new_name_is_put_aside_and_one_that_live
             assert await kept(store, "twin") == before
         fork = await podkit.fork_session(store, "root", "twin", scope=HOME)
         assert (await store.read("twin")).id == fork.session != before[0]
-        again = await podkit.fork_session(store, "twin", "twin", scope=HOME)
-        assert (again.history, again.turn) == (2, 0)
+        with pytest.raises(ValueError, match="another name"):
+            await podkit.fork_session(store, "twin", "twin", scope=HOME)
+        assert (await store.read("twin")).id == fork.session, "nothing was put aside"
 
 
 async def test_what_is_no_session_of_a_pod_cannot_be_forked(store):
