@@ -54,7 +54,7 @@ async def fork_session(
 
     Raises `UnknownTurnError`, `UnknownSessionError`, `CorruptLogError`, `InvalidNameError`, `SessionBusyError` (a pod `as_name`
     lives), and `SessionError`, also for a history of more than 16 MiB. A fork that was not finished (the program died, the disk
-    was full) cannot be restored and says so; fork again. `ValueError` when both names are the same: it would put aside what it is of.
+    was full) cannot be restored and says so; fork again. `ValueError` when both names are one: it would put aside what it is of.
     """
     if check_name(as_name) == check_name(name):
         raise ValueError("a fork has another name than the session that it is of")
