@@ -1,8 +1,8 @@
 """Large frames, read by types that say how deep what they let in may nest and how large its integers may be.
 
-So msgspec checks both while it reads, and nobody goes through the bytes a second time. What these types refuse is not wrong for that: it may
-be of a newer version, nest deeper than is usual or hold a number between 2**63 and 2**64. It is read the complete way, which alone decides
-what is an error.
+So msgspec checks both while it reads, and nobody goes through the bytes a second time. What these types refuse is not wrong for
+that: it may be of a newer version, nest deeper than is usual or hold a number between 2**63 and 2**64. It is read the complete
+way, which alone decides what is an error.
 """
 
 from collections.abc import Callable
@@ -45,6 +45,7 @@ def read_bounded(frame: bytes) -> EventFrame | None:
 def _reader(kind: bytes) -> tuple[_Read, _Make]:
     """What reads the frames of a kind, and what makes its event of their data. The first large frame of a kind has it made."""
     shape, free = _SHAPES[kind], json_type(_LEVELS)
+    make: _Make
     if in_c(shape):
         data, make = _bounded(shape, free), partial(msgspec.convert, type=shape.cls, from_attributes=True)
     else:
@@ -57,7 +58,7 @@ def json_type(levels: int) -> Any:
     leaf: Any = Union[str, _Integer, float, bool, None]  # noqa: UP007 - made at run time
     made = leaf
     for _level in range(levels):
-        made = Union[leaf, list[made], dict[str, made]]  # noqa: UP007 - made at run time
+        made = Union[leaf, list[made], dict[str, made]]  # type: ignore[valid-type] # noqa: UP007 - made at run time
     return made
 
 

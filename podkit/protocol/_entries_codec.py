@@ -9,8 +9,7 @@ from podkit.errors import LocalProtocolError, RemoteProtocolError, shown
 from ._derive import tagged_shape
 from ._entries import LogEntry
 from ._items import LoggedItem, SystemItem
-from ._json import MAX_DEPTH, MismatchError, check_text, nested_too_deep
-from ._json_values import check_json
+from ._json import MAX_DEPTH, MismatchError, check_json, check_text, nested_too_deep
 from ._methods_codec import finish
 from ._shapes import TaggedShape
 

@@ -31,6 +31,10 @@ class EventFrame(msgspec.Struct, frozen=True, gc=False):
             return NotImplemented
         return _values(self) == _values(other)
 
+    def __ne__(self, other: object) -> bool:
+        # Struct has one of its own, which looks at the types.
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(_values(self))
 

@@ -15,8 +15,7 @@ from ._events_pod import UnknownEvent
 from ._events_run import ThinkingStart
 from ._free import is_free, write_free
 from ._generated import Writer, is_flat, make_writer
-from ._json import MAX_DEPTH, SHORTEST_DEEP, MismatchError, check_text, may_hold_huge_integer, nested_too_deep
-from ._json_values import check_json
+from ._json import MAX_DEPTH, SHORTEST_DEEP, MismatchError, check_json, check_text, may_hold_huge_integer, nested_too_deep
 from ._methods_codec import finish, is_count, is_id
 from ._shapes import BoolShape, EnumShape, IntShape, JsonShape, OptionalShape, RecordShape, Shape, TextShape, TupleShape
 
@@ -103,12 +102,15 @@ def read_event(frame: bytes) -> EventFrame:
 
 def _read_guarded(frame: bytes) -> EventFrame | None:
     """Read a large frame, or None when it is to be read like any other: then it is UTF-8 and does not nest too deep."""
-    said = read_bounded(frame) if len(frame) >= LARGE else None
-    if said is None:
+    if len(frame) >= LARGE:
+        said = read_bounded(frame)
+        if said is not None:
+            return said
+    if not frame.isascii():
         check_text(frame)
-        if nested_too_deep(frame):
-            raise RemoteProtocolError(f"nested deeper than {MAX_DEPTH} levels, or not JSON", bytes(frame[:128]))
-    return said
+    if nested_too_deep(frame):
+        raise RemoteProtocolError(f"nested deeper than {MAX_DEPTH} levels, or not JSON", bytes(frame[:128]))
+    return None
 
 
 def _finished(said: EventFrame, frame: bytes) -> EventFrame:
@@ -199,17 +201,13 @@ def encode_event(event: Event, *, re: str | None = None, seq: int | None = None,
 
     Raises `LocalProtocolError` for what the wire does not allow.
     """
-    write = _WRITERS.get(type(event))
-    if write is not None:
+    if re is None and first is None:  # most of a stream
         try:
-            # Most of a stream has a number, and nothing else.
-            frame = write(event, seq if re is None and first is None else None)
-        except UnicodeEncodeError:  # a lone surrogate: the plain way says so
-            frame = None
-        if frame is not None:
-            if re is None and first is None:
+            frame = _WRITERS[type(event)](event, seq)
+            if frame is not None:
                 return frame
-            return b"%b,%b" % (frame[:-1], _write(_envelope(re, seq, first))[1:])
+        except (KeyError, UnicodeEncodeError):  # of no flat class, or a lone surrogate: the plain way says so
+            pass
     made, bounded = _event_data(event)
     return finish(made | _envelope(re, seq, first), bounded=bounded)
 

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from ._json import MAX_DEPTH, MismatchError
-from ._json_values import check_json
+from ._json import MAX_DEPTH, MismatchError, check_json
 from ._shapes import JsonShape, OptionalShape, RecordShape, Shape, TupleShape
 
 _ABOVE = 3  # levels around a free value: the frame, its data, and an array of such values

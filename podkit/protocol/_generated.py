@@ -29,79 +29,65 @@ def _bare(shape: Shape) -> Shape:
 
 
 def make_writer(kind: str, shape: RecordShape) -> Writer:
-    """A function from an event of a flat class and its `seq` to the frame of both, or None when in doubt. `seq` may be None.
+    """A function from an event of a flat class and its `seq` (None for none) to the frame of both, or None when in doubt.
 
-    Raises `UnicodeEncodeError` for text with a lone surrogate.
+    It raises `UnicodeEncodeError` for text with a lone surrogate.
     """
-    names: dict[str, Any] = {"encode": msgspec.json.Encoder().encode, "true_false": {True: b"true", False: b"false"}}
+    names: dict[str, Any] = {"encode": msgspec.json.Encoder().encode, "join": b"".join}
     lines = ["def write(o, seq):", *(f"    v{index} = o.{field.name}" for index, field in enumerate(shape.fields))]
     lines += _usual(kind, shape, names)
-    pieces, values = [f'{{"event":"{kind}","data":{{'], []
+    literal, parts = f'{{"event":"{kind}","data":{{', []
     for index, field in enumerate(shape.fields):
-        comma = "," if index else ""
-        lines += _lines(index, field, names)
+        lines += _member(index, field, names)
+        name = f'{"," if index else ""}"{field.wire}":'
         if field.omit:
             # An omitted member brings its own name, or is nothing at all.
-            lines.append(f"    w{index} = b'' if v{index} == d{index} else b'{comma}\"{field.wire}\":' + w{index}")
             names[f"d{index}"] = field.default
-            pieces.append("%b")
-        else:
-            pieces.append(f'{comma}"{field.wire}":%b')
-        values.append(f"w{index}")
-    whole, members = "".join(pieces), ", ".join(values)
-    lines.append(f"    if seq is None: return b'{whole}}}}}' % ({members},)")
-    lines.append(f"    if {_is_good('seq', _COUNT, 'seq', names)}: return b'{whole}}},\"seq\":%d}}' % ({members}, seq)")
+            lines.append(f"    w{index} = b'' if v{index} == d{index} else b'{name}' + w{index}")
+            name = ""
+        parts += [f"b'{literal}{name}'", f"w{index}"]
+        literal = ""
+    written = ", ".join(part for part in parts if part != "b''")
+    lines.append(f"    if seq is None: return join(({written}, b'}}}}'))")
+    lines.append(f"    if {_good('seq', _COUNT)}: return join(({written}, b'}},\"seq\":', encode(seq), b'}}'))")
     write: Writer = _compile("\n".join(lines), names, "write")
     return write
 
 
 def _usual(kind: str, shape: RecordShape, names: dict[str, Any]) -> list[str]:
-    """Code for what most of a stream is, with nothing to put together: the last member is the run, which is there, as is `seq`."""
+    """Code for what most of a stream is: the last member is the run, which is there, as is `seq`, and nothing is left out."""
     *fields, last = shape.fields
     if last.name != "run" or any(field.omit or isinstance(field.shape, OptionalShape) for field in fields):
         return []
-    pieces, values, tests = [], [], []
-    for index, field in enumerate(fields):
-        form, value = _form(f"v{index}", field.shape)
-        pieces.append(f'"{field.wire}":{form}')
-        values.append(value)
-        tests.append(_is_good(f"v{index}", field.shape, f"e{index}", names))
     run = f"v{len(fields)}"
-    # Both are not negative, and below 2**63, exactly when this is true of all their bits together.
+    tests = [_good(f"v{index}", field.shape, f"e{index}", names) for index, field in enumerate(fields)]
+    # No bit but the lower 63 is set in any of two numbers exactly when this is so for both.
     tests.append(f"type({run}) is int and type(seq) is int and 0 <= {run} | seq <= {_COUNT.high}")
-    text = f'{{"event":"{kind}","data":{{{",".join(pieces)},"run":%d}},"seq":%d}}'
-    return [f"    if {' and '.join(tests)}:", f"        return b'{text}' % ({', '.join(values)}, {run}, seq)"]
+    parts, literal = [], f'{{"event":"{kind}","data":{{'
+    for index, field in enumerate(shape.fields):
+        parts += [f"b'{literal}\"{field.wire}\":'", f"encode(v{index})"]
+        literal = ","
+    return [f"    if {' and '.join(tests)}:", f"        return join(({', '.join(parts)}, b'}},\"seq\":', encode(seq), b'}}'))"]
 
 
-def _lines(index: int, field: FieldShape, names: dict[str, Any]) -> list[str]:
+def _member(index: int, field: FieldShape, names: dict[str, Any]) -> list[str]:
     """Code that checks member number `index`, which is in `v`, and writes it into `w`."""
     value, made = f"v{index}", f"w{index}"
-    form, written = _form(value, _bare(field.shape))
-    good, text = _is_good(value, _bare(field.shape), f"e{index}", names), written if form == "%b" else f"b'%d' % {written}"
+    good = _good(value, _bare(field.shape), f"e{index}", names)
     if isinstance(field.shape, OptionalShape):
-        return [f"    if {value} is None: {made} = b'null'", f"    elif {good}: {made} = {text}", "    else: return None"]
-    return [f"    if not ({good}): return None", f"    {made} = {text}"]
+        good = f"{value} is None or {good}"
+    return [f"    if not ({good}): return None", f"    {made} = encode({value})"]
 
 
-def _form(value: str, shape: Shape) -> tuple[str, str]:
-    """How a member stands in a format, and what is put there."""
-    match shape:
-        case IntShape():
-            return "%d", value
-        case BoolShape():
-            return "%b", f"true_false[{value}]"
-        case _:
-            return "%b", f"encode({value})"
-
-
-def _is_good(value: str, shape: Shape, name: str, names: dict[str, Any]) -> str:
-    """The test whether a member is what its shape allows. An enumeration is put into `names` as `name`."""
+def _good(value: str, shape: Shape, name: str = "", names: dict[str, Any] | None = None) -> str:
+    """The test whether a member is what its shape allows. The class of an enumeration is put into `names` as `name`."""
     match shape:
         case TextShape():
             return f"type({value}) is str"
         case IntShape(low, high):
             return f"type({value}) is int and {low} <= {value} <= {high}"
         case EnumShape(cls):
+            assert names is not None
             names[name] = cls
             return f"type({value}) is {name}"
         case _:

@@ -6,6 +6,7 @@ becomes 0.0), text holds no lone surrogates, names in an object are unique, 64 l
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from podkit.errors import RemoteProtocolError
@@ -64,6 +65,47 @@ def check_text(frame: bytes) -> None:
             str(frame, "utf-8")
         except UnicodeDecodeError:
             raise RemoteProtocolError("not UTF-8", bytes(frame[:128]), True) from None
+
+
+def check_json(*values: object) -> int:
+    """Refuse, with `MismatchError`, what is no JSON value as we write it: odd types, odd names, NaN, huge integers.
+
+    Returns how many levels of arrays and objects there are.
+    """
+    level = _containers([values])
+    for depth in range(MAX_DEPTH):  # level by level: the depth is bounded and nothing recurses
+        if not level:
+            return depth
+        deepest, level = level, _containers(level)
+    if any(deepest):
+        raise MismatchError(f"nested deeper than {MAX_DEPTH} levels")
+    return MAX_DEPTH
+
+
+def _containers(level: Sequence[Any]) -> list[Any]:
+    """The arrays and objects in these arrays and objects. Everything else in them is checked."""
+    inner: list[Any] = []
+    for one in level:
+        if type(one) is dict:
+            for name in one:
+                if type(name) is not str:
+                    raise MismatchError("names in a JSON object are text")
+            one = one.values()  # noqa: PLW2901 - from here on an object is like an array
+        for item in one:
+            kind = type(item)
+            if kind is str:  # most of what there is
+                continue
+            if kind is dict or kind is list:
+                inner.append(item)
+            elif kind is int:
+                if not LOWEST <= item <= HIGHEST:
+                    raise MismatchError("an integer is out of range")
+            elif kind is float:
+                if not math.isfinite(item):
+                    raise MismatchError("a number is not finite")
+            elif kind is not bool and item is not None:
+                raise MismatchError(f"{kind.__name__} is not a JSON value")
+    return inner
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

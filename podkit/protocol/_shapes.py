@@ -13,8 +13,7 @@ import attrs
 from podkit.errors import InvalidRuleError, shown
 
 from ._enums import OpenEnum
-from ._json import MismatchError
-from ._json_values import check_json
+from ._json import MismatchError, check_json
 from ._rules import Permission, ScopeRule
 
 _UUID = re.compile(
