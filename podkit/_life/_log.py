@@ -67,6 +67,7 @@ class SessionLog:
         raws = self._session.entries
         read = read_entries(raws, f"session {self.id} of {self._session.name}, segment {self.segment}")
         self.data = [json.loads(raw) for raw in raws]
+        self._session.forget()  # from here they are kept as values, once
         return replay(read)
 
     def entries(self) -> list[LogEntry]:

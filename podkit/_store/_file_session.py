@@ -69,6 +69,9 @@ class FileSession(Session):
     def entries(self) -> Sequence[bytes]:
         return self._entries
 
+    def forget(self) -> None:
+        self._entries = ()
+
     @property
     def segments(self) -> tuple[str, ...]:
         return tuple(self._segments)
