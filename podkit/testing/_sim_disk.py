@@ -36,6 +36,7 @@ FAILURES = {"full": errno.ENOSPC, "error": errno.EIO, "interrupted": errno.EINTR
 class SimDisk(Disk):
     """The files as one program has them open. A program that is `dead` has none, and nothing it does reaches the disk."""
 
+    may_wait = False
     dead: bool
     trouble: Trouble | None
 
