@@ -194,6 +194,10 @@ class Play:
             ("cancel", lambda: checks.cancel(client) if self.numbered else client.cancel()),
             ("watch", lambda: _listen(client, chance.randrange(1, 10), pause=chance.choice((0, 0, 1)))),
         ]
+        if self.kept:
+            requests.append(("rewind", lambda: checks.rewind(client)))
+        if self.kept:
+            requests.append(("rewind", lambda: checks.rewind(client)))
         return chance.choice(requests)
 
     # Who has children.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import trio
 from podkit.abc import Tool, ToolOutput
 from podkit.errors import CorruptLogError, DeliveryError, PodkitError, UnknownSessionError
 from podkit.logic import Hold
-from podkit.protocol import RunResult, Status
+from podkit.protocol import ListRewindTargets, RewindTargets, RewindTo, RunResult, Status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -56,6 +57,7 @@ class Checks:
     world: SimWorld
     kept: bool = attrs.field(default=False, kw_only=True)
     tools: tuple[Tool, ...] = attrs.field(init=False)
+    rewinds: set[tuple[str, int]] = attrs.field(init=False)  # segment and length of its log, where going back was right to ask for
     told: int = 0
     accepted: list[tuple[str, str, int]] = attrs.field(factory=list)  # pod, message, losses of power before it
     runs: dict[str, list[int]] = attrs.field(factory=dict)  # incarnation (with sessions: name) -> numbers of its runs
@@ -64,6 +66,7 @@ class Checks:
 
     def __attrs_post_init__(self) -> None:
         self.tools = (Look(self.world),)
+        self.rewinds = self.world.rewinds = set()
 
     def _whose(self, client: Client) -> str:
         """With sessions a run may be over in a later incarnation than the one it began in."""
@@ -92,6 +95,27 @@ class Checks:
         run = self.world.chance.choice(runs[-3:])
         self.cancelled.add((self._whose(client), run))
         await client.cancel(run=run)
+
+    # Going back happens for what was listed and is still so, and for nothing else.
+
+    async def rewind(self, client: Client) -> None:
+        """Go back to before an input, or ask for that with a target that is none."""
+        chance, listed = self.world.chance, await client.send(ListRewindTargets())
+        if not isinstance(listed, RewindTargets) or not listed.targets:
+            return
+        chosen = chance.choice(listed.targets)
+        target, expected = chosen.id, chosen.expected_head_entries
+        match chance.randrange(6):
+            case 0:
+                target = attrs.evolve(target, segment_id=str(uuid.UUID(int=chance.getrandbits(128))))
+            case 1:
+                target = attrs.evolve(target, user_input_entry_index=10**6)
+            case 2:
+                expected += chance.choice((1, 100))
+            case _:
+                self.rewinds.add((target.segment_id, expected))
+                await trio.sleep(chance.choice((0, 0, 1)))  # somebody else may be quicker
+        await client.send(RewindTo(target, expected))
 
     # A session that was kept is there again, whatever happened; only a loss of power may take one that was not to survive it.
 

@@ -112,6 +112,7 @@ class SimWorld(World):
         self.cancellable: dict[trio.CancelScope, str] = {}
         self.to_mend: list[Callable[[], None]] = []
         self.logs: dict[str, LogCheck] = {}  # by session
+        self.rewinds: set[tuple[str, int]] | None = None  # what may be gone back in; None: whatever is asked for
         self.wall_offset = _EPOCH
         self.scope = trio.CancelScope()
         self.broken: tuple[int, str, str, tuple[str, ...], str] | None = None
@@ -253,7 +254,7 @@ class SimWorld(World):
     def _pod_appeared(self, pod: Pod) -> Callable[[], None]:
         log = None
         if pod.setting.kept.sessions is not None:  # then a log is of more than one pod
-            log = self.logs.setdefault(pod.log.id, LogCheck(pod.name, self.complain))
+            log = self.logs.setdefault(pod.log.id, LogCheck(pod.name, self.complain, lambda: self.rewinds))
             log.goes_on(pod.log.segment, pod.log.data, self.sessions.committed(pod.name))
         watch = PodWatch(pod, self.complain, self.trace.note, log)
         pod.hub.subscribe(watch)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,13 +16,19 @@ import msgspec
 from ._invariants_calls import CallCheck
 
 Complain = Callable[[str, str], None]
+_Rewinds = Iterable[tuple[str, int]]
 
 
 class LogCheck:
-    """The reader of one log. `complain(invariant, what)` is told what must never be."""
+    """The reader of one log. `complain(invariant, what)` is told what must never be.
 
-    def __init__(self, name: str, complain: Complain) -> None:
-        self._name, self._complain = name, complain
+    `rewinds()` are the segments that may be gone back in, each with how many entries it has then; None: any.
+    """
+
+    def __init__(
+        self, name: str, complain: Complain, rewinds: Callable[[], Iterable[tuple[str, int]] | None] = lambda: None
+    ) -> None:
+        self._name, self._complain, self._rewinds = name, complain, rewinds
         self._segment: str | None = None
         self._top = 0  # no run has a higher number so far, in whatever segment
         self._reports: set[str] = set()
@@ -82,9 +88,11 @@ class LogCheck:
 
     def _another(self, segment: str, data: list[dict[str, Any]]) -> None:
         """The log goes on in another segment, which begins with all of `data`: what waited then still waits."""
-        before, first = self._waiting, self._segment is None
+        before, old, was = self._waiting, self._segment, self._marks
+        if old is not None and data[0].get("forked_from") is not None:
+            self._rewound(data, old, was)
         self._begin(segment)
-        if first:
+        if old is None:
             return
         top, reports, self._top, self._reports = self._top, self._reports, 0, set()
         for entry in data:
@@ -94,6 +102,18 @@ class LogCheck:
             self._complain(
                 "I26", f"{', '.join(before) or 'nothing'} waited in the log of {self._name}, and not in its next segment"
             )
+
+    def _rewound(self, data: list[dict[str, Any]], old: str, was: list[int]) -> None:
+        """The new segment goes back in the old one: as somebody asked, and with nothing in it that was not there."""
+        allowed = self._rewinds()
+        if data[0]["forked_from"]["segment_id"] != old:
+            self._complain("I28", f"the log of {self._name} goes back in a segment that was not its current one")
+        elif allowed is not None and not any(segment == old and length >= len(was) for segment, length in allowed):
+            self._complain("I28", f"the log of {self._name} goes back, and nobody asked for that with a target that it has")
+        told = {"segment_start", "notice", "extension"}
+        known = set(was)
+        if any(zlib.crc32(_bytes(entry)) not in known for entry in data if entry["kind"] not in told):
+            self._complain("I28", f"the log of {self._name} was taken back to something that it did not say")
 
     def _next(self, entry: dict[str, Any]) -> None:
         self._entry(entry)
