@@ -112,6 +112,7 @@ class Checks:
                 target = attrs.evolve(target, user_input_entry_index=10**6)
             case 2:
                 expected += chance.choice((1, 100))
+                self.rewinds.add((target.segment_id, expected))  # by the time it arrives that may be so
             case _:
                 self.rewinds.add((target.segment_id, expected))
                 await trio.sleep(chance.choice((0, 0, 1)))  # somebody else may be quicker
