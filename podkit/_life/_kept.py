@@ -59,4 +59,9 @@ async def open_log(
         with trio.CancelScope(shield=True):
             await session.aclose()
         raise
-    return Kept(log=log, state=state, manifest=manifest, sessions=sessions, restored=restore)
+    return Kept(log=log, state=_begins_with(state), manifest=manifest, sessions=sessions, restored=restore)
+
+
+def _begins_with(state: SessionState) -> SessionState:
+    """What a pod begins its life with. All that was said is in its log, and would be kept a second time."""
+    return attrs.evolve(state, start=None, history=(), inputs=(), usage=(), extensions=())

@@ -32,12 +32,15 @@ class SessionLog:
     """
 
     data: list[dict[str, Any]]
+    refused: SessionError | None
+    """Why what was to be committed last is not kept; None when it is."""
     segment: str
     id: str
 
     def __init__(self, clock: Callable[[], float], session: Session | None = None) -> None:
         self._clock, self._session = clock, session
         self._owed: list[LogEntry] = []
+        self.refused: SessionError | None = None
         self.id = new_uuid() if session is None else session.id
         self.segment = new_uuid()
         self.data = []
@@ -67,6 +70,7 @@ class SessionLog:
         raws = self._session.entries
         read = read_entries(raws, f"session {self.id} of {self._session.name}, segment {self.segment}")
         self.data = [json.loads(raw) for raw in raws]
+        self._session.forget()  # from here they are kept as values, once
         return replay(read)
 
     def entries(self) -> list[LogEntry]:
@@ -86,12 +90,16 @@ class SessionLog:
             return
         raw, data = _said(committed)
         if self._session is not None:
-            with _entries_only():
-                if self.data:
-                    self._session.append(raw)
-                else:
-                    self._session.rotate(self.segment, raw)
-        self._owed = []
+            try:
+                with _entries_only():
+                    if self.data:
+                        self._session.append(raw)
+                    else:
+                        self._session.rotate(self.segment, raw)
+            except SessionError as error:
+                self.refused = error
+                raise
+        self.refused, self._owed = None, []
         self.data.extend(data)
 
     def append_or_owe(self, entry: LogEntry) -> SessionError | None:
@@ -121,7 +129,11 @@ class SessionLog:
         if self._session is None:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            await self._session.sync()
+            try:
+                await self._session.sync()
+            except SessionError as error:
+                self.refused = error
+                raise
 
     def save(self, manifest: dict[str, Any]) -> None:
         """Keep the manifest beside the log. Raises `SessionError`."""

@@ -69,6 +69,7 @@ class _Current:
     over: bool = False
     turn: int | None = None
     calls: list[str] = attrs.field(factory=list)  # calls of tools that have no result yet
+    announced: bool = False  # whether it was shown that it began
     lost: SessionError | None = None  # why something of this run could not be kept; nothing of it counts from then on
     failure: tuple[ErrorCode, str] | None = None
 
@@ -130,7 +131,7 @@ class Turn:
         """Stand where the log says: with a paused run, what it was asked is asked again when it is resumed."""
         if state.paused is not None:
             commit = Commit(state.paused, None, state.cause, resumed=False, notices=())
-            self._current = _Current(state.paused, state.input, commit, (), over=True)
+            self._current = _Current(state.paused, state.input, commit, (), over=True, announced=True)
 
     def alert(self, message: str) -> None:
         """Tell whoever watches what went wrong, and who comes later as well."""
@@ -164,7 +165,7 @@ class Turn:
                 assert_never(effect)
 
     def _announce(self, current: _Current) -> None:
-        commit = current.commit
+        current.announced, commit = True, current.commit
         self._hub.publish(InvokeStart(commit.cause, run=commit.run))
         if commit.ask is not None and not commit.resumed:
             self._hub.publish(UserMessage(segments(current.input), run=commit.run))
@@ -276,6 +277,8 @@ class Turn:
     def _end(self, current: _Current, result: RunResult) -> None:
         """End the run as the table says. What cannot be kept of that is kept later, and a run that finished counts as failed."""
         current.over = True
+        if not current.announced:  # it was ended before its input was known to last
+            self._announce(current)
         self._close_calls(current)
         if current.turn is not None:
             ended = TurnResult.PAUSED if result is RunResult.PAUSED else TurnResult.FINISHED

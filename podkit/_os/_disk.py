@@ -20,6 +20,9 @@ class Disk:
     What stands in for it may refuse, fail or die at any call. All raise `OSError`. With `dir_fd` a path is a name in there.
     """
 
+    may_wait = True
+    """Whether a call may take long, so that what needs many belongs in a thread. A disk in memory takes no time."""
+
     def open(self, path: str, flags: int, mode: int = 0o600, *, dir_fd: int | None = None) -> int:
         """Open; the descriptor."""
         return os.open(path, flags, mode, dir_fd=dir_fd)

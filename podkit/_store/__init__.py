@@ -16,4 +16,5 @@ from ._anchor_places import SIZE as SIZE
 from ._anchor import decode_anchors as decode_anchors
 from ._journal import Journal as Journal
 from ._journal_record import DamagedError as DamagedError
+from ._session_anchor import decode_session_anchors as decode_session_anchors
 from ._registry_log import RegistryLog as RegistryLog

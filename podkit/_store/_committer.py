@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+import outcome
 import trio
 
 if TYPE_CHECKING:
@@ -16,10 +17,13 @@ Landed = Callable[[BaseException | None], None]
 
 
 class Committer:
-    """`begin` is called in the trio thread; it answers what to do in another thread, and what to do with what that raised."""
+    """`begin` is called in the trio thread; it answers what to do in another thread, and what to do with what that raised.
 
-    def __init__(self, begin: Callable[[], tuple[Callable[[], None], Landed]]) -> None:
-        self._begin = begin
+    Without `in_thread` it is done at once, as where nothing takes time.
+    """
+
+    def __init__(self, begin: Callable[[], tuple[Callable[[], None], Landed]], *, in_thread: bool = True) -> None:
+        self._begin, self._in_thread = begin, in_thread
         self._flight: trio.Event | None = None
         self._odd: BaseException | None = None
 
@@ -44,7 +48,11 @@ class Committer:
 
     def _start(self, token: trio.lowlevel.TrioToken) -> None:
         write_out, landed = self._begin()
-        trio.lowlevel.start_thread_soon(write_out, partial(_deliver, token, partial(self._land, landed)))
+        deliver = partial(_deliver, token, partial(self._land, landed))
+        if self._in_thread:
+            trio.lowlevel.start_thread_soon(write_out, deliver)
+        else:
+            deliver(outcome.capture(write_out))
 
     def _land(self, landed: Landed, result: Outcome[None]) -> None:
         flight, self._flight = self._flight, None

@@ -59,7 +59,7 @@ class FileSession(Session):
         self._behind = 0  # records that the anchor does not know of
         self._changes = self._synced = 0
         self._retired: list[Journal] = []  # of earlier segments, which a write-out may still be at
-        self._committer = Committer(self._begin)
+        self._committer = Committer(self._begin, in_thread=lock.disk.may_wait)
         _live.add(self)
 
     def __repr__(self) -> str:
@@ -68,6 +68,9 @@ class FileSession(Session):
     @property
     def entries(self) -> Sequence[bytes]:
         return self._entries
+
+    def forget(self) -> None:
+        self._entries = ()
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -208,6 +211,8 @@ class FileSession(Session):
         self._anchor_due = False
         if error is not None:
             self._break(error)
+        else:
+            self._lock.lasts()
         self._over()
 
     def _over(self) -> None:
@@ -222,7 +227,7 @@ class FileSession(Session):
     def _vouch(self, mark: Mark) -> None:
         """Write into the lock file how far the log has come."""
         anchor = self._anchor_at(mark)
-        self._lock.write(anchor)
+        self._lock.write(anchor, lasting=self._durable)
         self._anchor, self._behind = anchor, 0
 
     def _keep_up(self, mark: Mark) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
@@ -49,7 +49,9 @@ class FileSessionStore(SessionStore):
     directory: str
     durability: Durability
 
-    def __init__(self, directory: str | os.PathLike[str], *, durability: str = "process", _disk: Disk | None = None) -> None:
+    def __init__(
+        self, directory: str | os.PathLike[str], *, durability: str = "process", _disk: Disk | None = None, _boot: str | None = None
+    ) -> None:
         self.durability = Durability(durability)
         if self.durability not in _SCHEMES:
             raise ValueError("the durability of sessions in files is 'process' or 'power'")
@@ -59,9 +61,9 @@ class FileSessionStore(SessionStore):
         self.locator = _SCHEMES[self.durability] + self.directory
         self._disk = DISK if _disk is None else _disk
         with _typed(f"no sessions can be kept in {self.directory}"):
-            self._boot = boot_id()
+            self._boot = boot_id() if _boot is None else _boot
             make_private_dir(self.directory, disk=self._disk)
-            kind = network_filesystem(self.directory)
+            kind = network_filesystem(self.directory) if self._disk.may_wait else None
             if kind is not None:
                 raise SessionError(f"no sessions can be kept in {self.directory}: it is on a network file system ({kind})")
             if self.durability is Durability.POWER:
@@ -73,7 +75,7 @@ class FileSessionStore(SessionStore):
     async def open(self, name: str, *, create: str | None = None) -> Session:
         check_name(name)
         if create is None:
-            return await trio.to_thread.run_sync(self._resume, name)
+            return await self._work(self._resume, name)
         check_id(create)
         await trio.lowlevel.checkpoint()
         return self._begin(name, create)
@@ -100,7 +102,7 @@ class FileSessionStore(SessionStore):
 
     async def read(self, name: str) -> StoredSession:
         check_name(name)
-        return await trio.to_thread.run_sync(self._looked, name, read_session, "read")
+        return await self._work(self._looked, name, read_session, "read")
 
     async def verify(self, name: str) -> VerifiedSession:
         """Read the whole session of `name`, whoever holds it, and check every record of every segment; in a thread.
@@ -108,7 +110,13 @@ class FileSessionStore(SessionStore):
         Nothing is changed. Raises `CorruptLogError` for the first damage, and as `peek` does.
         """
         check_name(name)
-        return await trio.to_thread.run_sync(self._looked, name, verify_session, "verified")
+        return await self._work(self._looked, name, verify_session, "verified")
+
+    async def _work(self, act: Callable[..., _T], *args: Any) -> _T:
+        if self._disk.may_wait:
+            return await trio.to_thread.run_sync(act, *args)
+        await trio.lowlevel.checkpoint()
+        return act(*args)
 
     def _looked(self, name: str, look: Callable[..., _T], done: str) -> _T:
         with _typed(f"the session of {name} cannot be {done}"), contextlib.closing(self._look(name)) as lock:

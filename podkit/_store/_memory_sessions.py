@@ -43,6 +43,9 @@ class MemorySession(Session):
     def entries(self) -> Sequence[bytes]:
         return self._entries
 
+    def forget(self) -> None:
+        self._entries = ()
+
     @property
     def segments(self) -> tuple[str, ...]:
         return tuple(self._kept.segments)

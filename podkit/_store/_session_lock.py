@@ -34,7 +34,8 @@ class SessionLock:
     """
 
     def __init__(self, path: str, *, disk: Disk, create: bool = False, write: bool = True) -> None:
-        self.path, self._disk, self._place, self._count = path, disk, 0, 0
+        self.path, self.disk, self._place, self._count = path, disk, 0, 0
+        self._waits = False  # whether the place where the next one goes holds one that was not synced
         flags = _OPEN | (os.O_RDWR if write else os.O_RDONLY) | (os.O_CREAT if create else 0)
         self._fd = disk.open(path, flags, 0o600)
         try:
@@ -48,16 +49,16 @@ class SessionLock:
 
     def take(self) -> bool:
         """Take the lock for as long as this is open, unless somebody has it. Raises `OSError`, and then it is not taken."""
-        if not self._disk.lock(self._fd):
+        if not self.disk.lock(self._fd):
             return False
         self.check_place()
-        self._disk.pwrite(self._fd, who(), _AT)
+        self.disk.pwrite(self._fd, who(), _AT)
         return True
 
     def holder(self) -> str | None:
         """What the file says of who took the lock last."""
         with contextlib.suppress(OSError):
-            text = self._disk.pread(self._fd, _HOLDER, _AT).strip(b" \0\n")
+            text = self.disk.pread(self._fd, _HOLDER, _AT).strip(b" \0\n")
             return shown(text.decode("utf-8", "replace")) if text else None
         return None
 
@@ -72,17 +73,27 @@ class SessionLock:
 
     def raw(self) -> bytes:
         """The bytes that anchors are in."""
-        return self._disk.pread(self._fd, _AT, 0)
+        return self.disk.pread(self._fd, _AT, 0)
 
-    def write(self, anchor: SessionAnchor) -> None:
+    def write(self, anchor: SessionAnchor, *, lasting: bool = False) -> None:
         """Put an anchor in the place of the older of the two. Raises `OSError`, also when the file is not at its path any more.
 
         When this fails, what is in that place is unknown, the other place is as it was, and the next one written goes there too.
+        With `lasting` it goes there until this one was synced, so that a loss of power cannot reach both places.
         """
         self.check_place()
         self._count += 1
         self._fill(encode_session_anchor(anchor, self._count))
-        self._place = next_place(self._place)
+        if lasting:
+            self._waits = True
+        else:
+            self._place = next_place(self._place)
+            self._waits = False
+
+    def lasts(self) -> None:
+        """What was written before the `sync` that has just returned is on the disk."""
+        if self._waits:
+            self._place, self._waits = next_place(self._place), False
 
     def replace(self, old: SessionAnchor | None, new: SessionAnchor, *, durable: bool) -> None:
         """Make `new` count instead of `old`. When this raises `OSError`, `old` counts.
@@ -109,12 +120,12 @@ class SessionLock:
     def sync(self) -> None:
         """Return when the anchor is on the disk. Raises `SyncError`."""
         with syncing(self.path):
-            self._disk.sync(self._fd)
+            self.disk.sync(self._fd)
 
     def check_place(self) -> None:
         """Raise `OSError` when the file at the path is not this one any more, so that the lock keeps nobody out."""
         try:
-            there = self._disk.lstat(self.path)
+            there = self.disk.lstat(self.path)
             same = (there.st_dev, there.st_ino) == self._id
         except FileNotFoundError:
             same = False
@@ -125,7 +136,7 @@ class SessionLock:
         """Let go of the lock and of the file, also in copies of this process. May be called again."""
         if self._fd >= 0:
             with contextlib.suppress(OSError):  # closing does as much
-                self._disk.unlock(self._fd)
+                self.disk.unlock(self._fd)
         self.close()
 
     def close(self) -> None:
@@ -133,10 +144,10 @@ class SessionLock:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             with contextlib.suppress(OSError):
-                self._disk.close(fd)
+                self.disk.close(fd)
 
     def _fill(self, data: bytes) -> None:
-        if self._disk.pwrite(self._fd, data, self._place * SIZE) != len(data):
+        if self.disk.pwrite(self._fd, data, self._place * SIZE) != len(data):
             raise OSError(errno.ENOSPC, "the anchor could not be written", self.path)
 
     def _fill_again(self, old: SessionAnchor | None) -> None:

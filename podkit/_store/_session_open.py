@@ -126,6 +126,7 @@ def begin_session(place: str, lock: SessionLock, session: str, *, boot: str, dur
         if durable:
             disk.sync_dir(place)
             disk.sync_dir(os.path.dirname(place))
+            lock.sync()  # the earlier anchor, which has to count when this one is lost
         lock.replace(earlier, anchor, durable=durable)
     except BaseException:
         with contextlib.suppress(OSError):  # it is empty, and never counted
@@ -143,6 +144,7 @@ def _vouch(found: Found, lock: SessionLock, anchor: SessionAnchor) -> None:
         return
     if found.journal is not None:
         found.journal.sync()
+    lock.sync()  # what a program that died wrote, before the other place is written to
     lock.write(anchor)
     lock.sync()
     found.anchor = anchor

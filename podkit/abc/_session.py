@@ -52,6 +52,9 @@ class Session(ABC):
         What is committed later does not appear here; `read` has it.
         """
 
+    def forget(self) -> None:  # noqa: B027 - to keep them is no mistake
+        """`entries` were read and are not asked for again, so they need not take up memory. They may be empty from here."""
+
     @property
     @abstractmethod
     def segments(self) -> tuple[str, ...]:

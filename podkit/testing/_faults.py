@@ -28,12 +28,12 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "registry_before": "the registry cannot be written to",
         "registry_after": "the registry was written to, and says that it was not",
         "registry_busy": "the registry is busy for longer than anybody waits",
-        "disk_full": "for up to 10 seconds nothing more fits on the disk that the registry is on",
-        "disk_error": "a call on the registry's files fails with an input/output error",
-        "disk_interrupted": "a call on the registry's files is interrupted",
-        "disk_short": "of what is written to the registry's files only a half gets there",
-        "disk_sync": "the disk that the registry is on does not say that it has what was written",
-        "disk_killed": "a program is killed while it changes the registry's files",
+        "disk_full": "for up to 10 seconds nothing more fits on the disk that the registry and sessions are on",
+        "disk_error": "a call on podkit's own files fails with an input/output error",
+        "disk_interrupted": "a call on podkit's own files is interrupted",
+        "disk_short": "of what is written to podkit's own files only a half gets there",
+        "disk_sync": "the disk that the registry and sessions are on does not say that it has what was written",
+        "disk_killed": "a program is killed while it changes podkit's own files",
         "clock_jump": "the wall clock is set, forward or back",
         "stranger": "somebody who was not born tries to take the place of a child",
         "spoof": "somebody who is no child reports as one",
@@ -57,9 +57,9 @@ class Faults:
     """How often each kind of fault happens. `KINDS` says what they are.
 
     `rates` is the mean number of each kind in 1,000 steps of the schedule (a run of a dozen pods has some thousands); `most` is how
-    many faults there are in one run at the most. With `disk` the registry is in files (in memory, behind podkit's own file module),
-    so that its journal, lock file and anchor run too, and a restart of the machine may lose what was not synced. None: it is
-    when a kind that needs it has a rate.
+    many faults there are in one run at the most. With `disk` the registry, and the sessions that a scenario keeps, are in files (in
+    memory, behind podkit's own file module), so that journals, lock files and anchors run too, and a restart of the machine may
+    lose what was not synced. None: they are when a kind that needs it has a rate.
     """
 
     rates: Mapping[str, float] = attrs.field(factory=dict, converter=_checked)

@@ -39,13 +39,16 @@ _KEPT = {
     RunEnd: ("run_completed", "run_errored"),
 }
 
+_ASIDE = ("notice", "notice_returned")  # may come at any time, also while a run waits until its input lasts
+
 
 def _last(pod: Pod) -> str:
     """What was committed last, or what is owed since: the end of a run is shown also when the session has no room for it."""
     log = pod.log
     if log.owed:
         return log.owed[-1].kind
-    return str(log.data[-1]["kind"]) if log.data else "nothing"
+    said = (str(entry["kind"]) for entry in reversed(log.data) if entry["kind"] not in _ASIDE)
+    return next(said, "nothing")
 
 
 class PodWatch:
@@ -80,6 +83,8 @@ class PodWatch:
         """What the pod holds in its queue is what its log says is in it: nothing else, and in that order."""
         pod, life = self._pod, self._pod.actor.life
         self._compare("queue", pod.notices.queue.ids, ())
+        if pod.actor.stopping and pod.log.refused is not None:
+            return  # what it gives back stays in the log, for a restore, when the disk does not take that
         if not pod.actor.performing:  # in the middle of a step the table is ahead of what is done about it
             self._compare("table", life.queued, life.committing)
 
@@ -113,9 +118,10 @@ class PodWatch:
 
     def end(self) -> None:
         """The pod ended in order: nothing may be open."""
-        self._log.read(self._pod.log.segment, self._pod.log.data)
+        log = self._pod.log
+        self._log.read(log.segment, log.data)
         self._queue()
-        self._log.end()
+        self._log.end(owed=bool(log.owed), refused=log.refused is not None)
 
 
 def _of(event: Any) -> str:

@@ -134,7 +134,7 @@ class Play:
                     await self._lives(pod, over)
             while self.kept and opened.is_set() and not over.is_set():
                 await trio.sleep(2 * self.chance.random())
-                with self.world.operation("restore") as restoring:
+                with self.world.operation("restore") as restoring, self.checks.restores(name):
                     self.world.cancellable.pop(restoring)
                     async with self.world.restore_pod(name, RandomWorker(self.chance), tools=self.checks.tools) as pod:
                         await self._lives(pod, over)
@@ -194,6 +194,10 @@ class Play:
             ("cancel", lambda: checks.cancel(client) if self.numbered else client.cancel()),
             ("watch", lambda: _listen(client, chance.randrange(1, 10), pause=chance.choice((0, 0, 1)))),
         ]
+        if self.kept:
+            requests.append(("rewind", lambda: checks.rewind(client)))
+        if self.kept:
+            requests.append(("rewind", lambda: checks.rewind(client)))
         return chance.choice(requests)
 
     # Who has children.

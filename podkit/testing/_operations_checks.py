@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
 from podkit.abc import Tool, ToolOutput
-from podkit.errors import DeliveryError, PodkitError
+from podkit.errors import CorruptLogError, DeliveryError, PodkitError, UnknownSessionError
 from podkit.logic import Hold
-from podkit.protocol import RunResult, Status
+from podkit.protocol import ListRewindTargets, RewindTargets, RewindTo, RunResult, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from podkit._life import Pod
     from podkit._net import Client
@@ -55,14 +57,16 @@ class Checks:
     world: SimWorld
     kept: bool = attrs.field(default=False, kw_only=True)
     tools: tuple[Tool, ...] = attrs.field(init=False)
+    rewinds: set[tuple[str, int]] = attrs.field(init=False)  # segment and length of its log, where going back was right to ask for
     told: int = 0
-    accepted: list[tuple[str, str]] = attrs.field(factory=list)  # pod, message
+    accepted: list[tuple[str, str, int]] = attrs.field(factory=list)  # pod, message, losses of power before it
     runs: dict[str, list[int]] = attrs.field(factory=dict)  # incarnation (with sessions: name) -> numbers of its runs
     cancelled: set[tuple[str, int]] = attrs.field(factory=set)
     wakes: list[tuple[Program, Pod, str]] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.tools = (Look(self.world),)
+        self.rewinds = self.world.rewinds = set()
 
     def _whose(self, client: Client) -> str:
         """With sessions a run may be over in a later incarnation than the one it began in."""
@@ -92,14 +96,49 @@ class Checks:
         self.cancelled.add((self._whose(client), run))
         await client.cancel(run=run)
 
+    # Going back happens for what was listed and is still so, and for nothing else.
+
+    async def rewind(self, client: Client) -> None:
+        """Go back to before an input, or ask for that with a target that is none."""
+        chance, listed = self.world.chance, await client.send(ListRewindTargets())
+        if not isinstance(listed, RewindTargets) or not listed.targets:
+            return
+        chosen = chance.choice(listed.targets)
+        target, expected = chosen.id, chosen.expected_head_entries
+        match chance.randrange(6):
+            case 0:
+                target = attrs.evolve(target, segment_id=str(uuid.UUID(int=chance.getrandbits(128))))
+            case 1:
+                target = attrs.evolve(target, user_input_entry_index=10**6)
+            case 2:
+                expected += chance.choice((1, 100))
+                self.rewinds.add((target.segment_id, expected))  # by the time it arrives that may be so
+            case _:
+                self.rewinds.add((target.segment_id, expected))
+                await trio.sleep(chance.choice((0, 0, 1)))  # somebody else may be quicker
+        await client.send(RewindTo(target, expected))
+
+    # A session that was kept is there again, whatever happened; only a loss of power may take one that was not to survive it.
+
+    @contextmanager
+    def restores(self, name: str) -> Iterator[None]:
+        sessions = self.world.sessions
+        try:
+            yield
+        except (CorruptLogError, UnknownSessionError) as error:
+            if sessions.survives_power or not sessions.lost_power:
+                self.world.complain("I29", f"the session of {name} cannot be opened again: {error}")
+            raise
+
     # A message that wakes an idle pod starts a run within a minute.
 
     async def wake(self, client: Client) -> None:
         self.told += 1
         text = f"news {self.told}."
+        lost = self.world.sessions.lost_power
         await client.notify(text)
         if self.kept:
-            self.accepted.append((client.name, text))
+            self.accepted.append((client.name, text, lost))
         program = next((p for p in self.world.programs if p.incarnation == client.incarnation), None)
         if program is not None and program.pod is not None:
             self.wakes.append((program, program.pod, text))
@@ -112,8 +151,10 @@ class Checks:
         for program, pod, text in self.wakes:
             if self._sleeps(program, pod, text):
                 self.world.complain("I26", f"{pod.name} was told to wake up ({text}), and sleeps")
-        for name, text in self.accepted:
-            if not any(text.encode() in raw for raw in self.world.sessions.said(name)):
+        sessions = self.world.sessions
+        for name, text, lost in self.accepted:
+            promised = sessions.survives_power or lost == sessions.lost_power
+            if promised and not any(text.encode() in raw for raw in self.world.sessions.said(name)):
                 self.world.complain("I26", f"{name} accepted a message ({text}), and never heard of it")
 
     async def _woken(self, program: Program, pod: Pod, text: str) -> None:

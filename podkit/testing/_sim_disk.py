@@ -26,8 +26,8 @@ class Opened:
 Trouble = Callable[["SimDisk", str], str | None]
 """Asked before each call of a disk, with its name: what goes wrong with it, if anything.
 
-That is a name of `FAILURES`, "short" for a write of which only half gets there, or "killed": then `kill` is called before it
-has any effect.
+That is a name of `FAILURES`, "short" for a write of which only half gets there, "killed": then `kill` is called before it has any
+effect, or "killed within" for a write: then it is called when half of it got there.
 """
 
 FAILURES = {"full": errno.ENOSPC, "error": errno.EIO, "interrupted": errno.EINTR}
@@ -36,6 +36,7 @@ FAILURES = {"full": errno.ENOSPC, "error": errno.EIO, "interrupted": errno.EINTR
 class SimDisk(Disk):
     """The files as one program has them open. A program that is `dead` has none, and nothing it does reaches the disk."""
 
+    may_wait = False
     dead: bool
     trouble: Trouble | None
 
@@ -201,9 +202,12 @@ class SimDisk(Disk):
 
     def _write(self, call: str, node: Node, data: bytes, at: int) -> int:
         failure = self._goes_wrong(call)
-        if failure == "short":
+        if failure in ("short", "killed within"):
             data = data[: len(data) // 2]
         self.files.write(node, data, at)
+        if failure == "killed within":
+            self.kill()
+            raise _error(errno.EIO)
         return len(data)
 
     def _close(self, fd: int) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ._sim_disk import Opened
 
+_WRITTEN_OUT = 30.0
 Change = Callable[["Picture"], None]
 
 
@@ -44,6 +45,7 @@ class _Pending:
     where: Node | str  # the file whose content, or the directory whose names
     change: Change
     part: Change | None = None
+    since: float = 0.0
 
 
 class SimFiles:
@@ -54,6 +56,7 @@ class SimFiles:
     def __init__(self) -> None:
         self.names = {"/": Node(1, stat.S_IFDIR, 0o755)}
         self.time = 0.0
+        self.clock: Callable[[], float] | None = None  # in seconds; None: nothing is ever written out by itself
         self._numbers = 1
         self._certain = Picture(dict(self.names))
         self._pending: list[_Pending] = []
@@ -100,7 +103,7 @@ class SimFiles:
 
     def write(self, node: Node, data: bytes, at: int) -> None:
         _put(node.data, data, at)
-        self._pending.append(_Pending(node, _writing(node, data, at), _writing(node, data[: len(data) // 2], at)))
+        self._pend(node, _writing(node, data, at), _writing(node, data[: len(data) // 2], at))
 
     def truncate(self, node: Node, size: int) -> None:
         _cut(node.data, size)
@@ -110,7 +113,7 @@ class SimFiles:
             _cut(content, size)
             picture.content[node] = bytes(content)
 
-        self._pending.append(_Pending(node, change))
+        self._pend(node, change)
 
     def sync(self, where: Node | str) -> None:
         """From here on this content, or these names, survive."""
@@ -123,9 +126,15 @@ class SimFiles:
         self._pending = left
 
     def lose_power(self, chance: random.Random) -> int:
-        """What was not synced is there or not, as it comes, and of some writes the half. Answers how many are not all there."""
+        """What was not synced is there or not, as it comes, and of some writes the half. Answers how many are not all there.
+
+        With a clock, what is older than half a minute was written out by the system meanwhile.
+        """
         lost = 0
         for pending in self._pending:
+            if self.clock is not None and self.clock() - pending.since > _WRITTEN_OUT:
+                pending.change(self._certain)
+                continue
             draw = chance.random()
             if draw < 0.5:
                 pending.change(self._certain)
@@ -143,7 +152,10 @@ class SimFiles:
         return lost
 
     def _named(self, path: str, change: Change) -> None:
-        self._pending.append(_Pending(os.path.dirname(path), change))
+        self._pend(os.path.dirname(path), change)
+
+    def _pend(self, where: Node | str, change: Change, part: Change | None = None) -> None:
+        self._pending.append(_Pending(where, change, part, 0.0 if self.clock is None else self.clock()))
 
 
 def _put(content: bytearray, data: bytes, at: int) -> None:

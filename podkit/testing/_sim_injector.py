@@ -138,6 +138,8 @@ class Injector:
             if kind in _DISK and self._strikes(kind, call):
                 self._armed.remove(kind)
                 self._fire(kind, f"{program.name} {call}")
+                if kind == "disk_killed" and call in _WRITING and self._chance.random() < 0.5:
+                    return "killed within"
                 return _FAILS_AS.get(kind, "killed")
         return None
 

@@ -64,6 +64,7 @@ def seats(
         ("podkit._store._turns", "random", chance),
         ("podkit._store._lockfile", "random", chance),
         ("podkit._store._lockfile", "who", _who),
+        ("podkit._store._session_lock", "who", _who),
         ("podkit._store._turns", "_EAGER", 0.0),  # asking again at once for a while never ends where time stands still meanwhile
         ("podkit._store._lockfile", "_EAGER", 0.0),
         ("podkit._life._open", "own_process", own),

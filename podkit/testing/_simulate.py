@@ -19,6 +19,7 @@ from ._invariants import RegistryWatch
 from ._invariants_log import PodWatch
 from ._sim_injector import Injector
 from ._sim_journal import JournalLog
+from ._sim_kept import DiskSessions, sessions_place
 from ._sim_program import Program, only
 from ._sim_registry import SharedLog
 from ._sim_seats import seats
@@ -104,12 +105,14 @@ class SimWorld(World):
     on_crash: Callable[[Program, BaseException], None] | None
 
     def __init__(self, nursery: trio.Nursery, scheduler: Scheduler, seed: int, faults: Faults, steps: int) -> None:
-        super().__init__(nursery, scheduler, seed, registry=_log_for(seed, faults))
+        registry = _log_for(seed, faults)
+        super().__init__(nursery, scheduler, seed, registry=registry, sessions=_sessions_for(seed, registry))
         self.trace = Trace()
         self.operations: Counter[str] = Counter()
         self.cancellable: dict[trio.CancelScope, str] = {}
         self.to_mend: list[Callable[[], None]] = []
         self.logs: dict[str, LogCheck] = {}  # by session
+        self.rewinds: set[tuple[str, int]] | None = None  # what may be gone back in; None: whatever is asked for
         self.wall_offset = _EPOCH
         self.scope = trio.CancelScope()
         self.broken: tuple[int, str, str, tuple[str, ...], str] | None = None
@@ -128,6 +131,8 @@ class SimWorld(World):
         self.net.writes = WriteWatch(nursery, self.complain)
         if isinstance(self.registry, JournalLog):
             self.registry.trouble_on_disk, self.registry.renewed = self.injector.trouble_on_disk, self._registry_renewed
+        if isinstance(self.sessions, DiskSessions):
+            self.sessions.trouble_on_disk = self.injector.trouble_on_disk
         self.net.watch, self.net.reported = self._watch_link, self.injector.reported
 
     def complain(self, invariant: str, what: str) -> None:
@@ -228,6 +233,8 @@ class SimWorld(World):
         """The machine starts anew, and so does what is watched."""
         super().reboot()
         self.watch.reboot()
+        for log in self.logs.values() if self.sessions.lost_power else ():
+            log.lost_power()
 
     def _registry_renewed(self) -> None:
         """The registry began anew in place of one that was damaged: only when nobody holds anything."""
@@ -247,7 +254,7 @@ class SimWorld(World):
     def _pod_appeared(self, pod: Pod) -> Callable[[], None]:
         log = None
         if pod.setting.kept.sessions is not None:  # then a log is of more than one pod
-            log = self.logs.setdefault(pod.log.id, LogCheck(pod.name, self.complain))
+            log = self.logs.setdefault(pod.log.id, LogCheck(pod.name, self.complain, lambda: self.rewinds))
             log.goes_on(pod.log.segment, pod.log.data, self.sessions.committed(pod.name))
         watch = PodWatch(pod, self.complain, self.trace.note, log)
         pod.hub.subscribe(watch)
@@ -257,6 +264,14 @@ class SimWorld(World):
 def _log_for(seed: int, faults: Faults) -> SharedLog | None:
     chance = random.Random(f"disk {seed}")  # noqa: S311 - what a loss of power leaves
     return JournalLog(chance, durable=chance.random() < 0.5) if faults.on_disk else None
+
+
+def _sessions_for(seed: int, registry: SharedLog | None) -> DiskSessions | None:
+    """On the disk of the registry, when it is on one."""
+    if not isinstance(registry, JournalLog):
+        return None
+    sessions_place(registry.files)
+    return DiskSessions(registry.files, durable=random.Random(f"sessions {seed}").random() < 0.5)  # noqa: S311
 
 
 Scenario = Callable[[SimWorld], Awaitable[object]]

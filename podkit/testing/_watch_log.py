@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,21 +16,32 @@ import msgspec
 from ._invariants_calls import CallCheck
 
 Complain = Callable[[str, str], None]
+_Rewinds = Iterable[tuple[str, int]]
 
 
 class LogCheck:
-    """The reader of one log. `complain(invariant, what)` is told what must never be."""
+    """The reader of one log. `complain(invariant, what)` is told what must never be.
 
-    def __init__(self, name: str, complain: Complain) -> None:
-        self._name, self._complain = name, complain
+    `rewinds()` are the segments that may be gone back in, each with how many entries it has then; None: any.
+    """
+
+    def __init__(
+        self, name: str, complain: Complain, rewinds: Callable[[], Iterable[tuple[str, int]] | None] = lambda: None
+    ) -> None:
+        self._name, self._complain, self._rewinds = name, complain, rewinds
         self._segment: str | None = None
         self._top = 0  # no run has a higher number so far, in whatever segment
         self._reports: set[str] = set()
+        self._known: dict[str, list[int]] = {}  # by segment: what was read of it, as numbers that tell entries apart
+        self._lost_power = False
         self._begin(None)
 
     def _begin(self, segment: str | None) -> None:
         self._segment, self._read = segment, 0
         self._hash = hashlib.sha256()
+        self._marks: list[int] = []
+        if segment is not None:
+            self._known[segment] = self._marks
         self._run: int | None = None
         self._waiting: dict[str, None] = {}
         self._calls = CallCheck(self._name, self._complain)
@@ -46,7 +58,9 @@ class LogCheck:
         name = self._name
         if data != [json.loads(raw) for raw in committed]:
             self._complain("I27", f"{name} begins with a log that is not what is kept of it")
-        if segment == self._segment and _hash(data[: self._read]).digest() != self._hash.digest():
+        if self._lost_power:
+            self._restart(segment, data)
+        elif segment == self._segment and _hash(data[: self._read]).digest() != self._hash.digest():
             self._complain("I28", f"the first {self._read} entries of the log of {name} are not what they were")
             self._begin(segment)
         self.read(segment, data)
@@ -55,11 +69,30 @@ class LogCheck:
         if self._calls.open:
             self._complain("I25", f"{name} is restored, and nothing answers {', '.join(self._calls.open)}")
 
+    def lost_power(self) -> None:
+        """What was not written out may be gone when the log is next taken over: the end of it, and nothing else."""
+        self._lost_power = True
+
+    def _restart(self, segment: str, data: list[dict[str, Any]]) -> None:
+        """Go on with what a loss of power left: entries as they were up to some place, and after it what a restore closes."""
+        known, marks = self._known.get(segment), [zlib.crc32(_bytes(entry)) for entry in data]
+        same = 0
+        if known is not None:
+            same = next(
+                (n for n, pair in enumerate(zip(known, marks, strict=False)) if pair[0] != pair[1]), min(len(known), len(marks))
+            )
+        if known is not None and same < len(known) and not all(_closes(entry) for entry in data[same:]):
+            self._complain("I29", f"after {same} entries the log of {self._name} is not what it was before the power was lost")
+        self._lost_power, self._top, self._reports = False, 0, set()
+        self._begin(None)
+
     def _another(self, segment: str, data: list[dict[str, Any]]) -> None:
         """The log goes on in another segment, which begins with all of `data`: what waited then still waits."""
-        before, first = self._waiting, self._segment is None
+        before, old, was = self._waiting, self._segment, self._marks
+        if old is not None and data[0].get("forked_from") is not None:
+            self._rewound(data, old, was)
         self._begin(segment)
-        if first:
+        if old is None:
             return
         top, reports, self._top, self._reports = self._top, self._reports, 0, set()
         for entry in data:
@@ -70,10 +103,24 @@ class LogCheck:
                 "I26", f"{', '.join(before) or 'nothing'} waited in the log of {self._name}, and not in its next segment"
             )
 
+    def _rewound(self, data: list[dict[str, Any]], old: str, was: list[int]) -> None:
+        """The new segment goes back in the old one: as somebody asked, and with nothing in it that was not there."""
+        allowed = self._rewinds()
+        if data[0]["forked_from"]["segment_id"] != old:
+            self._complain("I28", f"the log of {self._name} goes back in a segment that was not its current one")
+        elif allowed is not None and not any(segment == old and length >= len(was) for segment, length in allowed):
+            self._complain("I28", f"the log of {self._name} goes back, and nobody asked for that with a target that it has")
+        told = {"segment_start", "notice", "extension"}
+        known = set(was)
+        if any(zlib.crc32(_bytes(entry)) not in known for entry in data if entry["kind"] not in told):
+            self._complain("I28", f"the log of {self._name} was taken back to something that it did not say")
+
     def _next(self, entry: dict[str, Any]) -> None:
         self._entry(entry)
         self._calls.entry(entry)
-        self._hash.update(_bytes(entry))
+        raw = _bytes(entry)
+        self._hash.update(raw)
+        self._marks.append(zlib.crc32(raw))
         self._read += 1
 
     def _entry(self, entry: dict[str, Any]) -> None:
@@ -115,12 +162,18 @@ class LogCheck:
             self._complain("I21", f"{self._name} hears {event['id']} twice")
         self._reports.add(event["id"])
 
-    def end(self) -> None:
-        """The pod ended in order."""
-        if self._run is not None:
+    def end(self, *, owed: bool = False, refused: bool = False) -> None:
+        """The pod ended in order. What is `owed` happened, and could not be kept; neither could anything that was `refused`."""
+        if self._run is not None and not (owed or refused):
             self._complain("I24", f"run {self._run} of {self._name} has no end")
-        if self._waiting:
+        if self._waiting and not refused:
             self._complain("I26", f"{self._name} ends, and nobody saw the notices {', '.join(self._waiting)}, nor got them back")
+
+
+def _closes(entry: dict[str, Any]) -> bool:
+    """Whether a restore may have written this for what was open when the program ended."""
+    ends = entry["kind"] == "run_errored" and bool(entry.get("interrupted"))
+    return ends or entry["kind"] in ("tool_result", "turn_end")
 
 
 def _bytes(entry: dict[str, Any]) -> bytes:

@@ -19,7 +19,7 @@ from ._sim_launcher import ProgramLauncher, ProgramProcess, adopt
 from ._sim_net import Net, SimTransport
 from ._sim_program import Program
 from ._sim_registry import SharedLog, SimRegistry
-from ._sim_sessions import SharedSessions, SimSessions
+from ._sim_sessions import MemorySessions, SharedSessions, SimSessions
 from ._sim_trio import Scheduler
 
 if TYPE_CHECKING:
@@ -54,11 +54,17 @@ class World:
     on_crash: Callable[[Program, BaseException], None] | None
 
     def __init__(
-        self, nursery: trio.Nursery, scheduler: Scheduler, seed: int | None = None, *, registry: SharedLog | None = None
+        self,
+        nursery: trio.Nursery,
+        scheduler: Scheduler,
+        seed: int | None = None,
+        *,
+        registry: SharedLog | None = None,
+        sessions: SharedSessions | None = None,
     ) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - to choose what happens in a test
         self.registry = SharedLog() if registry is None else registry
-        self.sessions = SharedSessions()
+        self.sessions = MemorySessions() if sessions is None else sessions
         self.net = Net()
         self.transport = SimTransport(self.net)
         self.programs = []
@@ -200,6 +206,7 @@ class World:
         for program in self.programs:
             program.kill()
         self.registry.reboot()
+        self.sessions.reboot()
 
     async def inside(self, which: Pod | Child | Program | str, task: Callable[[], Awaitable[T]]) -> T:
         """Run `task` as a part of that program and return what it returns: it stops and dies with the program.

@@ -356,3 +356,25 @@ async def test_what_is_too_long_to_be_kept_is_the_workers_mistake(autojump_clock
             outcome = await pod.ask("go")
             assert outcome.result is RunResult.FAILED
             assert check(pod, world.sessions._kept["root"]).run == 1
+
+
+@pytest.mark.proves("I23", "I24")
+@pytest.mark.parametrize(("end", "result"), [("cancel", RunResult.CANCELLED), ("pause", RunResult.PAUSED)])
+async def test_a_run_that_is_ended_before_its_input_lasts_is_shown_to_begin_and_to_end(autojump_clock, end, result):
+    async with open_world() as world:
+        made = slowed(world)
+        async with world.open_pod("root", ScriptedWorker(Say("x")), scope=HOME, sessions=world.sessions) as pod:
+            made[-1].disk = trio.Event()
+
+            async def go():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(pod.run, "go")
+                    await trio.testing.wait_all_tasks_blocked()
+                    nursery.start_soon(getattr(pod, end))
+                    await trio.testing.wait_all_tasks_blocked()
+                    made[-1].disk.set()
+
+            _, seen = await seen_of(pod, go)
+            names = [type(event).__name__ for event in seen]
+            assert names == ["StatusEvent", "InvokeStart", "UserMessage", "RunEnd", "StatusEvent"]
+            assert seen[3].result is result

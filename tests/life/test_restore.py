@@ -333,3 +333,17 @@ async def test_a_crash_while_going_back_leaves_the_one_segment_or_the_other(auto
                 assert [entry["kind"] for entry in again.log.data] == ["segment_start", "extension"]
             else:
                 assert again.log.data == before
+
+
+async def test_a_restored_pod_keeps_what_was_said_once(tmp_path):
+    net, registry = podkit.MemoryTransport(), podkit.MemoryRegistry()
+    place = {"transport": net, "registry": registry}
+    for store in (podkit.MemorySessionStore(), podkit.FileSessionStore(tmp_path / "s")):
+        async with podkit.open_pod("root", ScriptedWorker(Say("hi")), scope=HOME, sessions=store, **place) as pod:
+            await pod.ask("hello")
+            before = list(pod.log.data)
+        async with podkit.restore_pod("root", ScriptedWorker(Say("again")), sessions=store, **place) as pod:
+            assert pod.log.data == before
+            assert list(pod.log._session.entries) == [], "the bytes are in the store"
+            assert (pod.setting.kept.state.history, pod.setting.kept.state.inputs) == ((), ())
+            assert (await pod.run("more")) == 2

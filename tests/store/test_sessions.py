@@ -17,7 +17,7 @@ import trio.testing
 import podkit
 from podkit._os._disk import Disk
 from podkit._store import FileSessionStore, MemorySessionStore, _file_sessions, open_sessions
-from podkit._store._anchor_places import fill_place
+from podkit._store._anchor_places import SIZE, fill_place
 from podkit._store._committer import Committer
 from podkit._store._plan_session import LONGEST_ENTRY, check_entries
 from podkit.abc import Durability
@@ -346,6 +346,44 @@ class Counting(Disk):
         self.threads.add(threading.current_thread())
         super().sync(fd)
         self.done.set()
+
+
+class Places(Disk):
+    """Sees which places of the anchor were written to since the file was synced."""
+
+    def __init__(self):
+        self.dirty, self.most = {}, 0
+
+    def pwrite(self, fd, data, at):
+        if len(data) == SIZE:
+            self.dirty.setdefault(fd, set()).add(at)
+            self.most = max(self.most, len(self.dirty[fd]))
+        return super().pwrite(fd, data, at)
+
+    def sync(self, fd):
+        super().sync(fd)
+        self.dirty.pop(fd, None)
+
+
+@pytest.mark.proves("I29", "I31")
+async def test_a_loss_of_power_never_finds_both_places_of_an_anchor_half_written(where):
+    disk = Places()
+    store = FileSessionStore(where, durability="power", _disk=disk)
+    session = await begun(store, "root", 1)
+    for segment in ("b", "c"):
+        for number in range(4):
+            session.append(entries(number))
+            await session.sync()
+        session.rotate(segment, entries(0))
+    session.append(entries(9))
+    await session.sync()
+    session._lock.close()  # it died
+    session._stopped = "it died"
+    async with await store.open("root"):
+        pass
+    async with await store.open("root", create="s-2"):
+        pass
+    assert disk.most == 1
 
 
 @pytest.mark.proves("I31")
