@@ -322,9 +322,7 @@ def test_a_client_that_waits_over_a_crash_hears_how_its_run_ended_and_one_that_a
                 world.crash(root)
                 await trio.sleep(3)
                 async with world.restore_pod("root", ScriptedWorker()):
-                    with trio.fail_after(30):
-                        while len(ends) < 2:
-                            await trio.sleep(1)
+                    await trio.sleep(30)
                     outcome, end = sorted(ends, key=lambda found: type(found).__name__)
                     assert (outcome.result, outcome.text, end.result) == (RunResult.FAILED, "so far", RunResult.FAILED)
                     nursery.cancel_scope.cancel()
