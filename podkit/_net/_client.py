@@ -74,6 +74,11 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
         state = "closed" if self._closed else self._line.ended or ("open" if self._line.up else "reconnecting")
         return f"<Client of {self.name or '?'} {self.incarnation} at {self.address}, {state}>"
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection right now. A client that comes back may have one again later."""
+        return not self._closed and self._line.up
+
     # The stream.
 
     async def receive(self) -> Event:

@@ -78,6 +78,19 @@ async def again(transport, number):
     await settled()
 
 
+async def test_a_client_says_whether_it_is_connected_right_now(serve, autojump_clock):
+    net = Cuttable()
+    async with serve(net) as pod:
+        async with pod.client(reconnect=SOON) as client:
+            assert client.connected
+            net.cut()
+            await settled()
+            assert not client.connected
+            await again(net, 2)
+            assert client.connected
+        assert not client.connected
+
+
 @pytest.mark.proves("I15")
 async def test_the_stream_goes_on_where_it_was_and_nothing_shows(serve, autojump_clock):
     net = Cuttable()
