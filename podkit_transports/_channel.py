@@ -11,6 +11,8 @@ from podkit.abc import check_frame
 from podkit.errors import RemoteProtocolError
 from podkit.protocol import LineDecoder
 
+from ._fast import CHUNK
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -30,6 +32,7 @@ class LineChannel(trio.abc.Channel[bytes]):
         self._decoder = LineDecoder(max_line=max_line)
         self._frames: deque[bytes] = deque()
         self._end: Exception | None = None  # what receive raises once the frames are out
+        self._left: int | None = None  # bytes that may still be read; None for no such limit
         self._closed = False
         self._send_failed = False
         self._sending = False
@@ -60,6 +63,13 @@ class LineChannel(trio.abc.Channel[bytes]):
         frames = list(self._frames)
         self._frames.clear()
         return frames
+
+    def read_at_most(self, count: int | None) -> None:
+        """Read at most `count` bytes more of what the peer sends, and nothing ahead of them; None lifts that.
+
+        When they are read and no frame is complete, it is as with a line over the limit: `RemoteProtocolError`, for good.
+        """
+        self._left = count
 
     async def aclose(self) -> None:
         """Close. What was sent before still arrives; whoever waits on this channel gets `trio.ClosedResourceError`."""
@@ -127,10 +137,15 @@ class LineChannel(trio.abc.Channel[bytes]):
         try:
             if self._decoder.failed:  # the lines before the overlong one have been handed out, so now it is told
                 self._decoder.finish()
-            data = self._here()
+            if self._left == 0:
+                raise RemoteProtocolError("no whole frame in as many bytes as may be read", fatal=True)
+            most = CHUNK if self._left is None else min(self._left, CHUNK)
+            data = self._here(most)
             if data is None:
                 parked, self._burst = True, 0
-                data = await self._stream.receive()
+                data = await self._stream.receive(most)
+            if self._left is not None:
+                self._left -= len(data)
             if data:
                 self._frames.extend(self._decoder.feed(data))
             else:
@@ -140,8 +155,8 @@ class LineChannel(trio.abc.Channel[bytes]):
             self._end = error
         return parked
 
-    def _here(self) -> bytes | None:
-        """What can be read without waiting: nothing at the end of the stream, None when that is not known."""
+    def _here(self, most: int) -> bytes | None:  # noqa: ARG002 - for streams that can be tried
+        """What can be read at once, at most so many bytes. Nothing at the end of the stream, None when that is not known."""
         return None
 
     @staticmethod
@@ -201,5 +216,5 @@ class SocketChannel(LineChannel):
         if sent != len(data):
             await self._socket.send_all(memoryview(data)[sent:])
 
-    def _here(self) -> bytes | None:
-        return self._socket.receive_nowait()
+    def _here(self, most: int) -> bytes | None:
+        return self._socket.receive_nowait(most)

@@ -12,15 +12,15 @@ from typing import Protocol
 
 import trio
 
-_CHUNK = 65536  # bytes asked of the kernel at once
+CHUNK = 65536  # bytes asked of the kernel at once
 _DISCARD = 16  # chunks thrown away when closing
 
 
 class ByteStream(Protocol):
     """What a line channel needs of a connection. One reader and one writer at a time, which the channel sees to."""
 
-    async def receive(self) -> bytes:
-        """Some bytes, or none at the end of the stream. Loses nothing when cancelled."""
+    async def receive(self, most: int = CHUNK) -> bytes:
+        """Some bytes, at most so many, or none at the end of the stream. Loses nothing when cancelled."""
         ...
 
     async def send_all(self, data: bytes | memoryview) -> None:
@@ -47,22 +47,22 @@ class FastSocket:
         self._sock = sock
         self._closed = False
 
-    def receive_nowait(self) -> bytes | None:
-        """What has arrived, at most 64 KiB. Nothing at the end of the stream, None when nothing is here yet."""
+    def receive_nowait(self, most: int = CHUNK) -> bytes | None:
+        """What has arrived, at most so many bytes. Nothing at the end of the stream, None when nothing is here yet."""
         self._check()
         try:
-            return self._sock.recv(_CHUNK)
+            return self._sock.recv(most)
         except BlockingIOError:
             return None
         except OSError as error:
             raise trio.BrokenResourceError(f"the connection was lost: {error.strerror}") from error
 
-    async def receive(self) -> bytes:
-        """Wait for the first byte, and return what has arrived then. Nothing at the end of the stream."""
+    async def receive(self, most: int = CHUNK) -> bytes:
+        """Wait for the first byte, and return what has arrived then, at most so many bytes. Nothing at the end of the stream."""
         while True:
             self._check()
             await trio.lowlevel.wait_readable(self._sock)
-            data = self.receive_nowait()
+            data = self.receive_nowait(most)
             if data is not None:
                 return data
 
@@ -113,7 +113,7 @@ class FastSocket:
         """Closing with unread bytes would be a reset, and a reset can overtake what we sent; so read a bounded part of them."""
         left = _DISCARD
         with suppress(OSError):
-            while left and self._sock.recv(_CHUNK):
+            while left and self._sock.recv(CHUNK):
                 left -= 1
 
     def _close(self) -> None:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ._fast import CHUNK
+
 if TYPE_CHECKING:
     import socket
     import ssl
 
-_CHUNK = 65536
 _FAREWELL = 1.0  # seconds to say goodbye in
 
 
@@ -49,10 +50,10 @@ class TlsStream:
         self._met = False  # whether the handshake is over, without which there is nobody to say goodbye to
         self._closed = False
 
-    async def receive(self) -> bytes:
-        """Some decrypted bytes, or none after the peer's goodbye; an end without goodbye is a lost connection."""
+    async def receive(self, most: int = CHUNK) -> bytes:
+        """Some decrypted bytes, at most so many, or none after the peer's goodbye; an end without goodbye is a lost connection."""
         self._check()
-        data = bytes(await self._stream.receive_some(_CHUNK))
+        data = bytes(await self._stream.receive_some(most))
         self._met = True
         return data
 

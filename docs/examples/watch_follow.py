@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from podkit.abc import Registry, Transport
 
 LOOK = 0.5  # seconds between two looks, when nothing calls for one earlier
-SOONEST, LATEST = 0.1, 2.0  # seconds before a lost connection is tried again
+COMING_BACK = podkit.Reconnect(longest=2.0)
+ANSWER = 2.0  # seconds for a pod to say who is below it
 PATIENCE = 10.0  # seconds for one command
 TOLD = 200
 
@@ -81,10 +82,10 @@ class Tree:
     async def _below(self, address: str, found: dict[str, tuple[Seat, str]]) -> None:
         """Add the children that the pod at `address` has, and theirs."""
         client = self._clients.get(address)
-        if client is None:
+        if client is None or not client.connected:
             return
         try:
-            with trio.move_on_after(LATEST):
+            with trio.move_on_after(ANSWER):
                 answer = await client.send(ListVisiblePods())
                 for name, child in children(answer):
                     if child not in found:
@@ -108,13 +109,19 @@ class Tree:
                 self.seats[key] = self._counted(seat)
                 nursery.start_soon(self._attend, key, address)
             else:
-                self.seats[key] = replace(known, parent=seat.parent, use=seat.use, grant=seat.grant, state=seat.state)
+                self.seats[key] = replace(
+                    known, parent=seat.parent, use=seat.use, grant=seat.grant, state=seat.state, link=self._link(known)
+                )
             if seat.state == "dead":
                 self._ended(self.seats[key])
                 if known is not None and known.state != "dead":
                     self.tell(f"{seat.name} is dead")
         self.looked += 1
         self.touch()
+
+    def _link(self, seat: Seat) -> str:
+        client = self._clients.get(seat.key)
+        return seat.link if client is None else "" if client.connected else "unreachable"
 
     def _ended(self, seat: Seat) -> None:
         if seat.incarnation:
@@ -136,19 +143,15 @@ class Tree:
     # What they say.
 
     async def _attend(self, key: str, address: str) -> None:
-        """Listen to one pod, and come back to it whenever the connection is lost, until it is taken off the list."""
-        wait = SOONEST
+        """Listen to one pod, over lost connections and its next lives, until it is taken off the list."""
         with trio.CancelScope() as self._tasks[key]:
             while key in self.seats:
                 try:
-                    async with podkit.connect(address, transport=self._transport) as client:
-                        if self._greet(key, client):
-                            wait = SOONEST
-                            await self._listen(key, client)
+                    async with podkit.connect(address, transport=self._transport, reconnect=COMING_BACK) as client:
+                        await self._listen(key, client)
                 except (podkit.PodkitError, OSError) as error:
                     self._update(key, link="unreachable" if isinstance(error, podkit.PodUnreachableError) else type(error).__name__)
-                await trio.sleep(wait)
-                wait = min(LATEST, wait * 2)
+                await trio.sleep(LOOK)  # nobody was there yet, or it ended in order
 
     def _greet(self, key: str, client: podkit.Client) -> bool:
         """Whether this is the pod we mean. Where an address is all we know, another incarnation is the same pod in another life."""
@@ -159,19 +162,19 @@ class Tree:
             self._ended(seat)
             counted = self._counted(replace(seat, name=client.name, incarnation=client.incarnation))
             self.seats[key] = replace(counted, transcript=podkit.Transcript())
-        self._update(key, link="")
         return True
 
     async def _listen(self, key: str, client: podkit.Client) -> None:
         self._clients[key] = client
         try:
             async for event in client:
-                if (before := self.seats.get(key)) is None:
+                if not self._greet(key, client):
                     return
+                before = self.seats[key]
                 after = podkit.fold_transcript(before.transcript, event)
                 for line in news(before.transcript, after):
                     self._say(before, line)
-                self._update(key, transcript=after)
+                self._update(key, transcript=after, link="")
         finally:
             if self._clients.get(key) is client:
                 del self._clients[key]
@@ -220,7 +223,7 @@ class Tree:
     async def command(self, verb: str, seat: Seat, text: str) -> None:
         """Ask a pod for something, and tell what came of it."""
         client = self._clients.get(seat.key)
-        if client is None:
+        if client is None or not client.connected:
             self.tell(f"{verb} {seat.name}: not connected")
             return
         try:

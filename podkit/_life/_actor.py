@@ -166,9 +166,12 @@ class Actor:
                 life, effects = step(self.life, item)
                 if isinstance(item, AskNotify) and item.notice in life.queued and not self._kept(item):
                     continue  # it is not in the log, so it never came: the step is not taken
-                self.life = life
+                before, self.life = self.life, life
                 for effect in effects:
                     self._contained(effect)
+                if life.phase is before.phase and life.held != before.held:
+                    # What is held is a part of the status, and changes without it when a notice comes that may not wake.
+                    self._contained(Show(life.shown))
         finally:
             self._busy = False
 

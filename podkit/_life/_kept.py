@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from podkit._os import now
+from podkit.errors import SessionError
 from podkit.logic import SessionState, close_interrupted, replay
 
 from ._log import SessionLog
@@ -46,6 +47,7 @@ async def open_log(
     try:
         if restore:
             before = decode_manifest(session.manifest, session.id)
+            _check_same(before, manifest, session)
             manifest = attrs.evolve(manifest, session=session.id, children=before.children)
         log = SessionLog(now, session)
         state = log.load()
@@ -65,3 +67,13 @@ async def open_log(
 def _begins_with(state: SessionState) -> SessionState:
     """What a pod begins its life with. All that was said is in its log, and would be kept a second time."""
     return attrs.evolve(state, start=None, history=(), inputs=(), usage=(), extensions=())
+
+
+def _check_same(before: Manifest, manifest: Manifest, session: Session) -> None:
+    """A store serves one tree: a session of that name that another tree began is not the history of this pod."""
+    if (before.name, before.tree, before.parent) != (manifest.name, manifest.tree, manifest.parent):
+        whose = "its root" if before.parent is None else f"a child of {before.parent}"
+        raise SessionError(
+            f"session {session.id} is of pod {before.name} of the tree {before.tree}, {whose}, and not of the tree "
+            f"{manifest.tree}: trees that have the same names need a store each"
+        )

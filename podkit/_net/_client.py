@@ -12,6 +12,7 @@ from podkit._os import new_incarnation
 from podkit.errors import LocalProtocolError, MethodRejectedError, PodUnreachableError
 from podkit.protocol import Error, EventFrame, Hello, Lagged, ResumePoint, Subscribe, Welcome
 
+from ._continued import Continued
 from ._controls import Controls
 from ._inbox import Inbox
 from ._line import Line
@@ -54,7 +55,7 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
         buffer: int,
         prefix: str,
         policy: Reconnect | None,
-        expect: tuple[str, str] | None,
+        expect: tuple[str, str | None] | None,
     ) -> None:
         self.address = address
         self.name = self.incarnation = self.confinement = ""
@@ -72,6 +73,11 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
     def __repr__(self) -> str:
         state = "closed" if self._closed else self._line.ended or ("open" if self._line.up else "reconnecting")
         return f"<Client of {self.name or '?'} {self.incarnation} at {self.address}, {state}>"
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection right now. A client that comes back may have one again later."""
+        return not self._closed and self._line.up
 
     # The stream.
 
@@ -196,7 +202,7 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
 
     def _mistaken(self, welcome: Welcome) -> str | None:
         before, now = self._met, f"{welcome.pod_name} {welcome.incarnation}"
-        if self._expect is not None and (welcome.pod_name, welcome.incarnation) != self._expect:
+        if self._expect is not None and self._expect not in ((welcome.pod_name, welcome.incarnation), (welcome.pod_name, None)):
             return f"another pod answers there: {now}"
         if before is None or before.incarnation == welcome.incarnation:
             return None
@@ -234,11 +240,13 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
     async def _watch(self) -> AsyncIterator[trio.abc.ReceiveChannel[Event]]:
         # A connection of its own: the stream of this one belongs to whoever iterates it.
         hello = Hello((PROTOCOL,), CLIENT, new_incarnation(), subscribe=Subscribe.SNAPSHOT)
-        expect = (self.name, self.incarnation)
+        incarnation, session = self.incarnation, self._inbox.session
+        # Who comes back goes on with the same pod restored; everybody else means this incarnation.
+        expect = (self.name, incarnation if self._policy is None else None)
         other = Client(self.address, self._transport, hello, buffer=self._buffer, prefix="", policy=self._policy, expect=expect)
         # It is part of one call of a client that comes back: what it meets at its first attempt is no reason to fail that.
         async with _opened(other, patient=True):
-            yield other
+            yield Continued(other, incarnation, session)
 
 
 @asynccontextmanager
@@ -258,7 +266,7 @@ async def connect(
     `subscribe` is what iterating yields: "snapshot" (a snapshot, then everything), "live" (everything from now on) or "none". Up to
     `buffer` events wait for whoever iterates. `instance` is what we call ourselves (None: something random), `birth` makes us
     that child and nothing more, `expect` is the name and the incarnation of the pod we mean. With `reconnect` a lost connection
-    is replaced by another one.
+    is replaced by another one, and what waits for the end of a run goes on over a restore of the pod.
 
     Raises `PodUnreachableError` when nobody answers, `AuthenticationError` when the pod does not let us in or is not the one
     we mean, `MethodRejectedError` when it refuses for another reason. What the block raises comes out as it is.

@@ -15,7 +15,7 @@ from podkit.protocol import Accepted, Error, ErrorCode, Hello, Role, Subscribe, 
 
 from ._desk import Ask, Origin
 from ._outbox import Outbox
-from ._plan_admission import PROTOCOL, Refused, forbids, judge_hello
+from ._plan_admission import PROTOCOL, Doorstep, Refused, forbids, judge_hello
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -71,6 +71,7 @@ class Connection:
         self._left = False  # nothing more is read
         self._scope = trio.CancelScope()
         self._admission = trio.CancelScope()
+        self._doorstep = Doorstep(desk.limits.hello_bytes)
         self._outbox = Outbox(
             desk.limits,
             lens=house.lens if house.plain else "full",
@@ -193,6 +194,7 @@ class Connection:
         receive_many: Callable[[], Any] | None = getattr(self._channel, "receive_many", None)
         if self._origin is None:
             self._admission.deadline = trio.current_time() + self._desk.limits.hello_seconds
+            self._read_at_most(self._desk.limits.hello_bytes)
         with self._admission:
             while True:
                 try:
@@ -220,6 +222,12 @@ class Connection:
             self._reading = False
             self._write_now()
 
+    def _read_at_most(self, count: int | None) -> None:
+        """Tell a channel that can be told not to take in more than that of a peer that was not let in yet."""
+        limit: Callable[[int | None], None] | None = getattr(self._channel, "read_at_most", None)
+        if limit is not None:
+            limit(count)
+
     def _give_up(self, error: RemoteProtocolError) -> None:
         """The peer's bytes can no longer be told apart into lines."""
         if self._origin is not None:
@@ -228,6 +236,8 @@ class Connection:
 
     def _line(self, frame: bytes) -> bool:
         """Handle one line; False when it was the last one."""
+        if self._origin is None and not self._doorstep.passes(frame):
+            return False
         if frame.isspace():
             return True
         if self._origin is None:
@@ -244,8 +254,6 @@ class Connection:
 
     def _first_line(self, frame: bytes) -> bool:
         """Nothing but a good hello is listened to before one is known."""
-        if len(frame) > self._desk.limits.hello_bytes:
-            return False
         try:
             said = read_method(frame)
         except RemoteProtocolError:
@@ -273,6 +281,7 @@ class Connection:
         self._origin = Origin(verdict.role, hello.instance, verdict.child)
         self._house.peers[_peer(self._origin)] = self
         self._admission.deadline = math.inf
+        self._read_at_most(None)
         desk.hub.unsubscribe(self._outbox)
         self._outbox.restart("full")
         # A child reports upward; what its parent does is not its to watch.

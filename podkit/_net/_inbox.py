@@ -6,7 +6,7 @@ from collections import deque
 
 from podkit.protocol import EventFrame, Lagged, Shutdown, Snapshot, SnapshotBegin, SnapshotChunk, SnapshotEnd
 
-from ._plan_snapshot import Assembly
+from ._plan_snapshot import Assembly, session_of
 
 
 class Inbox:
@@ -26,6 +26,7 @@ class Inbox:
         self.overrun = False
         self._last: int | None = None  # the number up to which everything was taken in, or is known to be missing
         self.shutdown: EventFrame | None = None
+        self.session: str | None = None  # what the last snapshot says is kept, if it says
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -89,6 +90,8 @@ class Inbox:
         if isinstance(event, SnapshotEnd):
             whole, seq = self._assembly.end(event)
             said = EventFrame(whole, seq=seq)
+        if isinstance(said.event, Snapshot):
+            self.session = session_of(said.event)
         if isinstance(said.event, Lagged):
             self._last = None
         elif said.seq is not None:

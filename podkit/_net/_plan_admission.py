@@ -41,6 +41,18 @@ class Refused:
 Verdict: TypeAlias = Admitted | Refused
 
 
+class Doorstep:
+    """Counts what a peer says before it is let in: `most` bytes in all, line feeds included, however many lines they make."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def passes(self, frame: bytes) -> bool:
+        """Whether this line may still be looked at. After the first that may not, none may."""
+        self._left -= len(frame) + 1
+        return self._left >= 0
+
+
 def judge_hello(
     hello: Hello, *, key: str | None, admits_birth: Callable[[BirthCredential], bool], now: Origin | None = None
 ) -> Verdict:

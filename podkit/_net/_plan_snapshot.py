@@ -43,6 +43,13 @@ def _chunks(entries: tuple[Any, ...], most: int) -> list[bytes]:
     return _chunks(entries[:middle], most) + _chunks(entries[middle:], most)
 
 
+def session_of(snapshot: Snapshot) -> str | None:
+    """The session that the log in a snapshot belongs to; None where it does not say, because nothing is kept."""
+    first = snapshot.entries[0] if snapshot.entries else None
+    session = first.get("session_id") if isinstance(first, dict) and first.get("kind") == "segment_start" else None
+    return session if isinstance(session, str) else None
+
+
 class Assembly:
     """Puts a snapshot together again. `begin`, `chunk` and `end` in this order, else `RemoteProtocolError`."""
 

@@ -62,7 +62,10 @@ class Transport(abc.ABC):
     **Optional**, used where they exist: `channel.send_many(frames)` writes several frames at once, `channel.receive_many()`
     waits for one and returns all that are here; `channel.send_nowait(lines)` writes frames that are joined already, each with
     its line feed, as far as they go without waiting: it returns whether all of them went, keeps what did not for the next
-    `send_many`, which may be empty, to send first, and raises `trio.WouldBlock` when nothing was written; `listener.address` is
+    `send_many`, which may be empty, to send first, and raises `trio.WouldBlock` when nothing was written;
+    `channel.read_at_most(count)` says before the first `receive` how many bytes of the peer may be taken in until
+    `read_at_most(None)`, and `receive` raises `RemoteProtocolError` when they were not enough for a frame: so a peer that was
+    not let in costs little memory; `listener.address` is
     where the listener really listens (a port 0 became a number); `listener.fd` is a descriptor that a child may inherit, and
     `transport.from_fd(fd, address)` makes a listener of it there.
     """

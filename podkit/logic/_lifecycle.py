@@ -11,6 +11,7 @@ The rules beside the table:
 5. A completion carries the number it completes. One that is late, repeated or unknown changes nothing.
 6. Each run number that was accepted ends exactly once. A number whose commit failed is never used again.
 7. A status is shown when it differs from the last one shown; `running` only after its run was accepted, before the run starts.
+   It says how many notices are held; while it stays the same it is shown again when that number changes.
 8. A full queue refuses a notice with `limit_exceeded`; nothing that was accepted is dropped. News of a child, which nobody could
    send again, is put together with other news in one place more.
 9. A run that only children's words and news start costs each child that wanted it one of `wakes`, and every child gets one back

@@ -8,9 +8,12 @@ import trio
 
 import podkit
 from podkit._net import Ask, Origin
-from podkit.logic import project_notices
+from podkit.logic import Transcript, fold_transcript, project_notices
 from podkit.protocol import (
     Accepted,
+    Alert,
+    AlertLevel,
+    AlertSource,
     ErrorCode,
     InvokeStart,
     Notify,
@@ -492,6 +495,36 @@ async def test_what_goes_on_beside_runs_makes_no_pod_busy(autojump_clock):
             await pod.stopped()
             assert trio.current_time() - began < 30
             assert ended
+
+
+@pytest.mark.proves("I15")
+async def test_how_many_notices_are_held_is_told_when_it_changes_and_only_then(autojump_clock):
+    worker = Reader(seconds=5)
+    with trio.fail_after(1000):
+        async with open_world() as world, world.open_pod("root", worker, scope=HOME) as pod:
+            await pod.spawn("kid", scope=KID, launcher=IDLE)
+            async with world.connect(pod.address) as client:
+                shown = fold_transcript(Transcript(), await client.receive())
+                run = await client.run("go")
+                await client.cancel()
+                await client.wait(run)
+                for number in range(3):
+                    report(pod, PodTurnEnded("kid", id=str(number)))
+                report(pod, PodTurnEnded("kid", id="2"))  # told again, and counted once
+                await client.notify("quiet", wake=False)
+                pod.hub.publish(Alert(AlertLevel.WARN, AlertSource.POD, "that is all", 0))
+                statuses = []
+                while not shown.alerts:
+                    event = await client.receive()
+                    shown = fold_transcript(shown, event)
+                    if isinstance(event, StatusEvent):
+                        statuses.append((event.status, event.held))
+                assert statuses == [(Status.RUNNING, 0), *((Status.IDLE, held) for held in range(4))]
+                async with world.connect(pod.address) as late:
+                    assert fold_transcript(Transcript(), await late.receive()).held == shown.held == 3
+                await client.wait(await client.run("on"))
+                while shown.status is not Status.IDLE or shown.held:
+                    shown = fold_transcript(shown, await client.receive())
 
 
 @pytest.mark.proves("H13")

@@ -255,6 +255,32 @@ async def test_what_cannot_be_restored_says_why_and_leaves_nothing(autojump_cloc
         assert not await world.registry.table()
 
 
+async def test_two_trees_with_the_same_names_are_told_that_each_needs_a_store(autojump_clock):
+    elsewhere = {"scope": podkit.Scope.write("/v"), "address": "memory://other"}
+    async with open_world() as world:
+        launcher = world.launcher(lambda: ScriptedWorker(Say("mine")))
+        async with world.open_pod("root", ScriptedWorker(), scope=HOME, sessions=world.sessions) as root:
+            kid = await root.spawn("kid", scope=KID, launcher=launcher)
+            await kid.ask("go")
+            with pytest.raises(podkit.SessionBusyError):
+                async with world.open_pod("kid", ScriptedWorker(), sessions=world.sessions, **elsewhere):
+                    pass
+            for name in ("kid", "root"):
+                world.crash(name)
+        with pytest.raises(podkit.SessionError, match="is of a child of root, which restores it"):
+            async with world.restore_pod("kid", ScriptedWorker()):
+                pass
+        async with world.open_pod("kid", ScriptedWorker(Say("theirs")), sessions=world.sessions, **elsewhere) as other:
+            await other.ask("go")
+        async with world.restore_pod("root", ScriptedWorker()) as again:
+            with pytest.raises(podkit.LaunchFailedError) as caught:
+                await again.restore_child("kid", launcher=launcher)
+            assert f"is of pod kid of the tree {other.tree}, its root, and not of the tree {root.tree}" in caught.value.stderr_tail
+            assert writes(again, "/w/kid"), "nothing is left of the attempt"
+        async with world.restore_pod("kid", ScriptedWorker()) as theirs:
+            assert "theirs" in str(theirs.log.data), "and theirs is as it was"
+
+
 @pytest.mark.proves("F31")
 async def test_a_log_that_cannot_be_read_is_refused_with_its_line(autojump_clock):
     async with open_world() as world:

@@ -498,6 +498,15 @@ def test_children_born_after_the_restore_are_said_after_their_root():
     assert {row.name for row in table.children("again")} == {"b", "new", "late", "deeper"}
 
 
+def test_what_ends_in_another_tree_changes_nothing_for_a_restored_root():
+    table = table_of(live("other", None, "/v", tree="t3"), live("kid", "i-other", "/v/kid", tree="t3"), base=ELSEWHERE)
+    table = fold(fold_all(table, restored(table)), freed("kid"))
+    assert [row.name for row in table.beyond("again")] == ["deep"]
+    assert table.effective("i-other") == Scope.write("/v")
+    check_sound(table)
+    check_replays(table)
+
+
 def test_a_restored_root_that_dies_leaves_nothing_behind_of_it():
     table = fold(fold_all(ELSEWHERE, restored(ELSEWHERE)), Freed(author="w", incarnation="again"))
     assert [(row.name, row.outlived) for row in table.roots()] == [("a", "again"), ("b", "again")]

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from podkit._net import Server
+from podkit._net import MemoryTransport, Server
 from podkit.protocol import (
     Accepted,
     Alert,
@@ -272,3 +272,33 @@ async def test_an_alert_backlog_of_512_comes_before_the_snapshot(serve):
 def test_a_server_refuses_settings_it_does_not_know(make_desk, options):
     with pytest.raises(ValueError, match=r"plain|generation"):
         Server(make_desk(), None, key=None, **({"plain": None} | options))
+
+
+@pytest.mark.proves("I35")
+@pytest.mark.parametrize(("blank", "served"), [(0, True), (10, True), (400, False)])
+async def test_all_that_is_said_before_a_hello_counts_not_the_longest_line(serve, make_hello, blank, served):
+    """Also over a transport that hands out frames and no bytes, and blank ones among them."""
+
+    class Blanks(MemoryTransport):
+        async def listen(self, address):
+            listener = await super().listen(address)
+            accept = listener.accept
+
+            async def accepted():
+                channel = await accept()
+                receive, left = channel.receive, [blank]
+
+                async def receives():
+                    left[0] -= 1
+                    return b" " * 9 if left[0] >= 0 else await receive()
+
+                channel.receive, channel.receive_many = receives, None
+                return channel
+
+            listener.accept = accepted
+            return listener
+
+    with trio.fail_after(5):
+        async with serve(Blanks(), hello_bytes=500) as pod, pod.peer() as peer:
+            await peer.say(make_hello(), "h")
+            assert [type(said.event) for said in ([await peer.hear()] if served else await peer.ended())] == [Welcome] * served

@@ -23,7 +23,8 @@ from podkit.protocol import (
     encode_method,
     read_event,
 )
-from podkit_transports import UnixTransport
+from podkit_transports import TcpTransport, UnixTransport
+from podkit_transports._fast import FastSocket
 
 
 @pytest.fixture
@@ -241,3 +242,57 @@ async def test_a_pod_out_of_descriptors_waits_without_spinning_and_serves_when_t
             async with pod.client() as client:
                 assert isinstance(await client.receive(), Snapshot)
             assert pod.server.connections <= 1
+
+
+@pytest.mark.proves("I35")
+@pytest.mark.parametrize(
+    "piece", [b"x" * 4096, b"\n" * 4096, b"x", b" " * 999 + b"\n", b'{"method":"hello","id":"1","params":{' + b" " * 5000]
+)
+@pytest.mark.parametrize("tcp", [False, True], ids=["unix", "tcp"])
+async def test_of_a_peer_that_was_not_let_in_no_more_is_read_than_a_hello_may_have(serve, short_dir, monkeypatch, piece, tcp):
+    """Counted where the bytes come in, and the peer is closed long before its time is up."""
+    taken = []
+    receive = FastSocket.receive_nowait
+
+    def counted(self, *most):
+        data = receive(self, *most)
+        taken.append(len(data or b""))
+        return data
+
+    monkeypatch.setattr(FastSocket, "receive_nowait", counted)
+    if tcp:
+        where = {"transport": TcpTransport(key="k" * 32), "address": "tcp://127.0.0.1:0"}
+    else:
+        where = {"transport": UnixTransport(), "address": f"unix://{short_dir}/root/sock"}
+    with trio.fail_after(30):
+        async with serve(**where, hello_seconds=1000.0, hello_bytes=20_000) as pod:
+            if tcp:
+                host, port = pod.address.removeprefix("tcp://").split(":")
+                peer = await trio.open_tcp_stream(host, int(port))
+            else:
+                peer = await trio.open_unix_socket(pod.address.removeprefix("unix://"))
+            async with peer:
+                with contextlib.suppress(trio.BrokenResourceError):
+                    for _ in range(-(-200_000 // len(piece))):
+                        await peer.send_all(piece)
+                with contextlib.suppress(trio.BrokenResourceError):
+                    assert await peer.receive_some() == b"", "it is told nothing"
+            assert sum(taken) == 20_000
+            await _until(lambda: not pod.server.connections)
+
+
+async def test_what_comes_with_a_hello_may_be_as_long_as_ever(on_unix, make_hello):
+    with trio.fail_after(10):
+        async with on_unix(hello_bytes=1000) as pod:
+            peer = await trio.open_unix_socket(pod.address.removeprefix("unix://"))
+            async with peer:
+                hello = encode_method(make_hello(key=pod.key), id="1")
+                notify = encode_method(Notify("n" * 500_000), id="2")
+                await peer.send_all(hello[:10])
+                await peer.send_all(hello[10:] + b"\n" + notify + b"\n")
+                await peer.send_eof()
+                said = b""
+                while more := await peer.receive_some():
+                    said += more
+            assert [read_event(line).re for line in said.splitlines()] == ["1", "2"]
+            assert pod.desk.methods == [Notify("n" * 500_000)]

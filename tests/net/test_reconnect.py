@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podkit import Reconnect
-from podkit._net import MemoryTransport
+from podkit._net import MemoryTransport, serve_pod
 from podkit._net._inbox import Inbox
-from podkit.errors import AuthenticationError, MethodRejectedError, PodUnreachableError
+from podkit.errors import AuthenticationError, MethodRejectedError, PodkitError, PodUnreachableError
 from podkit.protocol import (
     Accepted,
     Cancel,
@@ -27,6 +27,8 @@ from podkit.protocol import (
     Notify,
     Role,
     Run,
+    RunEnd,
+    RunResult,
     Shutdown,
     Snapshot,
     SnapshotBegin,
@@ -74,6 +76,19 @@ async def again(transport, number):
     while len(transport.channels) < number:  # noqa: ASYNC110 - in virtual time, which only moves while nothing else does
         await trio.sleep(0.01)
     await settled()
+
+
+async def test_a_client_says_whether_it_is_connected_right_now(serve, autojump_clock):
+    net = Cuttable()
+    async with serve(net) as pod:
+        async with pod.client(reconnect=SOON) as client:
+            assert client.connected
+            net.cut()
+            await settled()
+            assert not client.connected
+            await again(net, 2)
+            assert client.connected
+        assert not client.connected
 
 
 @pytest.mark.proves("I15")
@@ -225,8 +240,6 @@ async def _restart(pod, nursery, make_desk, serve_pod, incarnation="inc-2"):
 
 @pytest.mark.proves("I15", "H3")
 async def test_a_successor_is_said_to_be_one_after_the_rest_of_the_stream_before(serve, make_desk, autojump_clock):
-    from podkit._net import serve_pod
-
     async with serve(Cuttable()) as pod, pod.client(reconnect=SOON) as client:
         assert isinstance(await client.receive(), Snapshot)
         pod.desk.hub.publish(TextDone("last words"))
@@ -257,8 +270,6 @@ async def test_a_successor_is_said_to_be_one_after_the_rest_of_the_stream_before
 
 
 async def test_of_incarnations_that_were_never_read_the_last_one_stands_for_all(serve, make_desk, autojump_clock):
-    from podkit._net import serve_pod
-
     async with serve(Cuttable()) as pod, pod.client(reconnect=SOON) as client:
         await settled()
         second = await _restart(pod, pod.nursery, make_desk, serve_pod, "inc-2")
@@ -273,8 +284,6 @@ async def test_of_incarnations_that_were_never_read_the_last_one_stands_for_all(
 
 
 async def test_what_was_dropped_of_the_stream_before_is_told_before_the_successor(serve, make_desk, autojump_clock):
-    from podkit._net import serve_pod
-
     async with serve(Cuttable()) as pod, pod.client(reconnect=SOON, buffer=3) as client:
         assert isinstance(await client.receive(), Snapshot)
         for number in range(9):
@@ -288,8 +297,6 @@ async def test_what_was_dropped_of_the_stream_before_is_told_before_the_successo
 
 @pytest.mark.parametrize("options", [{"subscribe": "none"}, {"expect": ("root", "inc-1")}])
 async def test_who_could_not_be_told_or_means_one_incarnation_gets_no_successor(serve, make_desk, autojump_clock, options):
-    from podkit._net import serve_pod
-
     async with serve(Cuttable()) as pod, pod.client(reconnect=SOON, **options) as client:
         new = await _restart(pod, pod.nursery, make_desk, serve_pod)
         await trio.sleep(10)
@@ -300,8 +307,6 @@ async def test_who_could_not_be_told_or_means_one_incarnation_gets_no_successor(
 
 
 async def test_another_pod_at_the_address_ends_the_client(serve, make_desk, autojump_clock):
-    from podkit._net import serve_pod
-
     async with serve(Cuttable()) as pod, pod.client(reconnect=SOON) as client:
         await client.receive()
         other = make_desk()
@@ -413,8 +418,6 @@ async def test_without_reconnecting_too_it_is_said_whether_a_method_may_have_run
 
 
 async def test_waiting_for_a_run_outlasts_a_lost_connection(serve, autojump_clock):
-    from podkit.protocol import RunEnd, RunResult
-
     net = Cuttable()
     async with serve(net) as pod, pod.client(reconnect=SOON) as client, trio.open_nursery() as nursery:
         run = await client.run("long")
@@ -430,6 +433,72 @@ async def test_waiting_for_a_run_outlasts_a_lost_connection(serve, autojump_cloc
         pod.desk.hub.publish(RunEnd(RunResult.FINISHED, run=run))
         await trio.sleep(5)
         assert ends == [RunEnd(RunResult.FINISHED, run=run)]
+
+
+def log_of(session, *entries):
+    return ({"kind": "segment_start", "ts": 1, "session_id": session}, *entries)
+
+
+ENDED = {"kind": "run_errored", "ts": 2, "run": 1, "message": "interrupted", "interrupted": True}
+
+
+@pytest.mark.proves("I13", "I24")
+@pytest.mark.parametrize("listens", ["snapshot", "none"])
+@pytest.mark.parametrize("begun", ["before the crash", "after it"])
+@pytest.mark.parametrize(
+    ("before", "after", "answer"),
+    [
+        (log_of("s"), log_of("s", ENDED), RunEnd(RunResult.FAILED, run=1)),
+        (log_of("s"), log_of("s"), MethodRejectedError),  # that session, and the run is not in it any more
+        (log_of("s"), log_of("s2", ENDED), PodUnreachableError),  # a run of that number, and another one
+        (log_of("s"), (ENDED,), PodUnreachableError),
+        ((), (ENDED,), PodUnreachableError),  # nothing was kept, so nothing was restored
+        ((), log_of("s", ENDED), PodUnreachableError),
+        ((None,), ({"kind": "segment_start", "session_id": 5}, ENDED), PodUnreachableError),
+    ],
+)
+async def test_waiting_for_a_run_outlasts_a_restore_and_nothing_else(
+    serve, make_desk, autojump_clock, before, after, answer, begun, listens
+):
+    """Who listens to nothing knows of no session but the one it finds when it begins to wait."""
+    net, answers = Cuttable(), []
+    if (listens, begun) == ("none", "after it"):
+        answer = PodUnreachableError
+    desk = make_desk()
+    desk.entries[:] = before
+    async with serve(net, desk=desk) as pod, pod.client(reconnect=SOON, subscribe=listens) as client:
+        run = await client.run("long")
+        async with trio.open_nursery() as nursery:
+
+            async def wait():
+                try:
+                    answers.append(await client.wait(run))
+                except PodkitError as error:
+                    answers.append(error)
+
+            if begun == "before the crash":
+                nursery.start_soon(wait)
+            await settled()
+            net.failing = [PodUnreachableError(pod.address)] * 3
+            new = await _restart(pod, pod.nursery, make_desk, serve_pod)
+            new.entries = list(after)
+            if begun == "after it":
+                nursery.start_soon(wait)
+            for channel in net.channels:
+                channel.abort()
+        (found,) = answers
+        assert found == answer if isinstance(answer, RunEnd) else type(found) is answer
+
+
+async def test_who_does_not_come_back_waits_for_one_incarnation(serve, make_desk, autojump_clock):
+    desk = make_desk()
+    desk.entries[:] = log_of("s")
+    async with serve(Cuttable(), desk=desk) as pod, pod.client() as client:
+        run = await client.run("long")
+        new = await _restart(pod, pod.nursery, make_desk, serve_pod)
+        new.entries = list(log_of("s", ENDED))
+        with pytest.raises(AuthenticationError, match="another pod answers there: root inc-2"):
+            await client.wait(run)
 
 
 # When to come back, and when not.
@@ -508,8 +577,6 @@ async def test_a_pod_that_does_not_know_us_any_more_ends_the_client_at_once(serv
 
 
 async def test_the_key_is_read_again_for_every_connection(serve, make_desk, autojump_clock):
-    from podkit._net import serve_pod
-
     net = Cuttable("one")
     async with serve(net, key="one") as pod, pod.client(reconnect=SOON) as client:
         await client.receive()

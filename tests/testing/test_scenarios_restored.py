@@ -9,7 +9,7 @@ import trio
 
 from podkit import Reconnect, Scope
 from podkit.abc import Session, Tool, ToolOutput, Worker
-from podkit.errors import PodkitError
+from podkit.errors import PodkitError, PodUnreachableError
 from podkit.protocol import Permission, RunResult, Snapshot, Status, TextDone, ToolCallDone, ToolResult, TurnStart
 from podkit.testing import Faults, Say, ScriptedWorker, Sleep, random_scenario, simulate
 
@@ -290,6 +290,68 @@ def test_a_client_that_comes_back_finds_the_restored_pod_and_hears_how_its_run_e
                         assert client.incarnation == again.incarnation
                         assert (await client.wait(run)).result is RunResult.FAILED
                         assert (await client.ask("more")).text == "x"
+
+    simulate(scenario, seed=1)
+
+
+@pytest.mark.proves("I13", "I24", "I25")
+@pytest.mark.parametrize("listens", ["snapshot", "live", "none"])
+def test_a_client_that_waits_over_a_crash_hears_how_its_run_ended_and_one_that_asked_gets_what_was_said(listens):
+    class Speaker(Worker):
+        async def work(self, run, emit):
+            emit(TurnStart(turn=1))
+            emit(TextDone(text="so far"))
+            await trio.sleep(1000)
+
+    async def scenario(world):
+        ends = []
+        policy = Reconnect(longest=1.0, chance=lambda: 0.5)
+        async with world.open_pod("root", Speaker(), scope=HOME, sessions=world.sessions) as root:
+            async with world.connect(root.address, reconnect=policy, subscribe=listens) as client, trio.open_nursery() as nursery:
+
+                async def ask():
+                    ends.append(await client.ask("long"))
+
+                async def wait():
+                    ends.append(await client.wait(1))
+
+                nursery.start_soon(ask)
+                await trio.sleep(1)
+                nursery.start_soon(wait)
+                await trio.sleep(1)
+                world.crash(root)
+                await trio.sleep(3)
+                async with world.restore_pod("root", ScriptedWorker()):
+                    await trio.sleep(30)
+                    outcome, end = sorted(ends, key=lambda found: type(found).__name__)
+                    assert (outcome.result, outcome.text, end.result) == (RunResult.FAILED, "so far", RunResult.FAILED)
+                    nursery.cancel_scope.cancel()
+
+    simulate(scenario, seed=1)
+
+
+@pytest.mark.proves("I13")
+def test_a_client_that_waits_for_a_run_of_a_pod_that_another_one_took_the_place_of_is_told_so():
+    async def scenario(world):
+        ends = []
+        policy = Reconnect(longest=1.0, chance=lambda: 0.5)
+        async with world.open_pod("root", ScriptedWorker(Sleep(1000)), scope=HOME, sessions=world.sessions) as root:
+            async with world.connect(root.address, reconnect=policy) as client, trio.open_nursery() as nursery:
+
+                async def wait(run):
+                    with pytest.raises(PodUnreachableError, match="another incarnation") as caught:
+                        await client.wait(run)
+                    ends.append(caught.value)
+
+                nursery.start_soon(wait, await client.run("long"))
+                await trio.sleep(1)
+                world.crash(root)
+                # Opened, not restored: a new session, whose runs are counted from one again.
+                async with world.open_pod("root", ScriptedWorker(Say("x")), scope=HOME, sessions=world.sessions) as other:
+                    await other.ask("short")
+                    await trio.sleep(30)
+                    assert len(ends) == 1
+                    nursery.cancel_scope.cancel()
 
     simulate(scenario, seed=1)
 

@@ -436,9 +436,35 @@ async def test_a_peer_that_sends_without_pause_and_without_an_end_starves_nobody
         async with trio.open_nursery() as nursery:
             nursery.start_soon(channel.receive)
             real = channel._socket.receive_nowait
-            channel._socket.receive_nowait = lambda: (bare.send(b"x" * 1000), real())[1]
+            channel._socket.receive_nowait = lambda most: (bare.send(b"x" * 1000), real(most))[1]
             bare.send(b"x")
             while turns < 20:
                 await trio.lowlevel.checkpoint()
                 turns += 1
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("sent", [b"x" * 150_000, b"\n" * 150_000, b" " * 150_000])
+async def test_no_more_is_read_than_was_said_and_the_rest_stays_where_it_is(sent):
+    channel, bare = wired()
+    channel.read_at_most(70_000)
+    assert bare.send(sent) == len(sent)
+    with trio.fail_after(5):
+        for _ in range(2):
+            with pytest.raises(RemoteProtocolError) as caught:
+                await channel.receive()
+            assert caught.value.fatal
+    left = b"".join(iter(lambda: channel._socket.receive_nowait() or b"", b""))
+    assert len(left) == len(sent) - 70_000
+    await channel.send(b"and still we may speak")
+    assert bare.recv(100) == b"and still we may speak\n"
+
+
+async def test_frames_within_what_may_be_read_come_out_and_the_limit_can_be_lifted():
+    channel, bare = wired()
+    channel.read_at_most(60)
+    bare.send(b"x" * 50 + b"\n" + b"y" * 1000 + b"\n")
+    with trio.fail_after(5):
+        assert await channel.receive() == b"x" * 50
+        channel.read_at_most(None)
+        assert await channel.receive() == b"y" * 1000
