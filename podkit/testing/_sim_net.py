@@ -135,10 +135,6 @@ class SimChannel(MemoryChannel):
             raise
         return sent
 
-    def hang_up(self) -> None:
-        """What the kernel does with the connection of a process that is gone: the other end reads what was sent, then the end."""
-        self._close()
-
     def _close(self) -> None:
         super()._close()
         if self.owner is not None:
