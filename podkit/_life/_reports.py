@@ -33,7 +33,8 @@ def take_report(pod: Pod, ask: Ask, event: PodEvent, speaker: tuple[str, str]) -
     It counts when it is in the log. If it cannot be kept, it was not heard, and may come again.
     """
     # Who speaks was proved; what it calls itself in the report does not count.
-    event = attrs.evolve(event, incarnation=speaker[1])
+    if event.incarnation != speaker[1]:
+        event = attrs.evolve(event, incarnation=speaker[1])
     if isinstance(event, PodErrored):
         event = attrs.evolve(event, message=one_line(event.message, pod.limits.event_text))
     if event.id is not None and len(event.id) > _LONGEST_ID:

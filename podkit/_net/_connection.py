@@ -123,8 +123,12 @@ class Connection:
                 del self._house.peers[peer]
             self._desk.hub.unsubscribe(self._outbox)
             self._outbox.kill()
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING):
-                await self._channel.aclose()
+            hang_up: Callable[[], None] | None = getattr(self._channel, "hang_up", None)
+            if hang_up is not None:
+                hang_up()
+            else:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING):
+                    await self._channel.aclose()
 
     def _end_within(self, seconds: float) -> None:
         self._scope.deadline = min(self._scope.deadline, trio.current_time() + seconds)

@@ -135,6 +135,10 @@ class Exchange:
 
     async def aclose(self) -> None:
         """Close the connection, whatever else happens."""
+        hang_up: Callable[[], None] | None = getattr(self._channel, "hang_up", None)
+        if hang_up is not None:
+            hang_up()
+            return
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING):
             await self._channel.aclose()
 

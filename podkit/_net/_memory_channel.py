@@ -129,6 +129,10 @@ class MemoryChannel(trio.abc.Channel[bytes]):
             frames.append(self._in.take())
         return frames
 
+    def hang_up(self) -> None:
+        """As `aclose`, without waiting."""
+        self._close()
+
     async def aclose(self) -> None:
         """Close this end. The other end receives what was sent and then `trio.EndOfChannel`."""
         self._close()

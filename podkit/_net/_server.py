@@ -87,13 +87,15 @@ class Server:
             await self._listener.aclose()
             for connection in tuple(self._connections):
                 connection.finish()
-            with trio.move_on_after(seconds):
-                await self._empty()
+            if self._connections:
+                with trio.move_on_after(seconds):
+                    await self._empty()
         finally:
-            for connection in tuple(self._connections):
-                connection.cut()
-            with trio.CancelScope(shield=True):
-                await self._empty()
+            if self._connections:
+                for connection in tuple(self._connections):
+                    connection.cut()
+                with trio.CancelScope(shield=True):
+                    await self._empty()
             self._drained.set()
 
     async def _empty(self) -> None:

@@ -24,8 +24,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import attrs
-
 from podkit.protocol import RunResult
 
 from . import _lifecycle_inputs as v
@@ -33,7 +31,7 @@ from ._lifecycle_actions import ACTIONS, Act, Move
 from ._lifecycle_effects import Effect
 from ._lifecycle_inputs import Input
 from ._lifecycle_table import TABLE, Action, InputKind, Table
-from ._lifecycle_values import Hold, Life, Phase
+from ._lifecycle_values import Hold, Life, Phase, changed
 
 
 def step(life: Life, input: Input) -> tuple[Life, tuple[Effect, ...]]:
@@ -48,7 +46,7 @@ def advance(
     row = table[classify(life, input_), life.phase]
     move = Move(life, input_)
     if row.next is not None and row.next is not life.phase:
-        life = attrs.evolve(life, phase=row.next)
+        life = changed(life, phase=row.next)
     for action in row.actions:
         life = actions[action](move, life)
     return life, tuple(move.effects)

@@ -12,7 +12,7 @@ from podkit.protocol import ErrorCode, InvokeKind, RunResult, Status
 from . import _lifecycle_effects as do
 from . import _lifecycle_inputs as said
 from ._lifecycle_table import Action
-from ._lifecycle_values import Ask, Attempt, Hold, Life, Phase, Waiting
+from ._lifecycle_values import Ask, Attempt, Hold, Life, Phase, Waiting, changed
 
 LONGEST_BACK_OFF = 60.0
 """Seconds. The first back-off takes one second, and each further failure in a row doubles it."""
@@ -59,7 +59,7 @@ def _commit(move: Move, life: Life, cause: InvokeKind, *, resumed: bool = False,
     origin = Phase.PAUSED if move.was.phase is Phase.PAUSED else Phase.IDLE
     attempt = Attempt(number, ask, cause, life.queued, origin)
     move.effects.append(do.Commit(number, ask, cause, resumed, attempt.notices))
-    return attrs.evolve(_lift(move, life), phase=Phase.STARTING, numbers=number, attempt=attempt)
+    return changed(_lift(move, life), phase=Phase.STARTING, numbers=number, attempt=attempt)
 
 
 def _commit_input(move: Move, life: Life) -> Life:
@@ -81,19 +81,19 @@ def _pay(move: Move, life: Life) -> Life:
         return life
     spent = dict(life.spent)
     spent.update((child, spent.get(child, 0) + 1) for child in sorted(filter(None, payers)))
-    life = attrs.evolve(life, spent=tuple(spent.items()))
+    life = changed(life, spent=tuple(spent.items()))
     return life if life.refill is not None else _arm_refill(move, life)
 
 
 def _arm_refill(move: Move, life: Life) -> Life:
     token = life.timers + 1
     move.effects.append(do.Refill(token))
-    return attrs.evolve(life, refill=token, timers=token)
+    return changed(life, refill=token, timers=token)
 
 
 def _earn(move: Move, life: Life) -> Life:
     spent = tuple((child, used - 1) for child, used in life.spent if used > 1)
-    life = attrs.evolve(life, spent=spent, refill=None)
+    life = changed(life, spent=spent, refill=None)
     return _arm_refill(move, life) if spent else life
 
 
@@ -104,14 +104,14 @@ def _left_overs(move: Move, life: Life) -> Life:
 def _confirm(move: Move, life: Life) -> Life:
     attempt: Any = life.attempt  # there is one: without it nothing is classified as its completion
     move.answer(attempt.ask, run=attempt.run)
-    life = attrs.evolve(life, attempt=None, run=attempt.run, cause=attempt.cause)
+    life = changed(life, attempt=None, run=attempt.run, cause=attempt.cause)
     return _without(life, attempt.notices) if attempt.ask is None else life
 
 
 def _refuse_storage(move: Move, life: Life) -> Life:
     attempt: Any = life.attempt
     move.answer(attempt.ask, ErrorCode.STORAGE_FULL, "the input could not be kept, so the run was not started")
-    return attrs.evolve(life, attempt=None)
+    return changed(life, attempt=None)
 
 
 def _start(move: Move, life: Life) -> Life:
@@ -151,27 +151,27 @@ def _show(status: Status) -> Act:
         if life.shown == status:
             return life
         move.effects.append(do.Show(status))
-        return attrs.evolve(life, shown=status)
+        return changed(life, shown=status)
 
     return act
 
 
 def _join(move: Move, life: Life) -> Life:
-    return attrs.evolve(life, pausers=(*life.pausers, move.input.ask))
+    return changed(life, pausers=(*life.pausers, move.input.ask))
 
 
 def _pausers(code: ErrorCode | None, message: str = "") -> Act:
     def act(move: Move, life: Life) -> Life:
         for ask in life.pausers:
             move.answer(ask, code, message, run=life.run if code is None else None)
-        return attrs.evolve(life, pausers=()) if life.pausers else life
+        return changed(life, pausers=()) if life.pausers else life
 
     return act
 
 
 def _start_job(move: Move, life: Life) -> Life:
     move.effects.append(do.StartJob(life.jobs + 1, move.input.job))
-    return attrs.evolve(life, job=life.jobs + 1, jobs=life.jobs + 1)
+    return changed(life, job=life.jobs + 1, jobs=life.jobs + 1)
 
 
 def _cancel_job(*, deadline: bool) -> Act:
@@ -184,7 +184,7 @@ def _cancel_job(*, deadline: bool) -> Act:
 
 
 def _job_over(_move: Move, life: Life) -> Life:
-    return attrs.evolve(life, job=None)
+    return changed(life, job=None)
 
 
 def _queue(move: Move, life: Life) -> Life:
@@ -194,7 +194,7 @@ def _queue(move: Move, life: Life) -> Life:
     replaced = next((other for other in life.notices if other.id == notice.replaces and other.id not in life.committing), None)
     kept = tuple(other for other in life.notices if other is not replaced)
     wake = notice.wake or (replaced is not None and replaced.wake)
-    return attrs.evolve(life, notices=(*kept, Waiting(notice.notice, wake, notice.child)))
+    return changed(life, notices=(*kept, Waiting(notice.notice, wake, notice.child)))
 
 
 def _seen(move: Move, life: Life) -> Life:
@@ -202,21 +202,21 @@ def _seen(move: Move, life: Life) -> Life:
 
 
 def _hold(_move: Move, life: Life) -> Life:
-    return attrs.evolve(life, hold=Hold.ASKED, timer=None)
+    return changed(life, hold=Hold.ASKED, timer=None)
 
 
 def _back_off(move: Move, life: Life) -> Life:
     token, failures = life.timers + 1, life.failures + 1
     move.effects.append(do.BackOff(token, min(LONGEST_BACK_OFF, 2.0 ** min(failures - 1, 10))))
-    return attrs.evolve(life, hold=Hold.BACKOFF, timer=token, timers=token, failures=failures)
+    return changed(life, hold=Hold.BACKOFF, timer=token, timers=token, failures=failures)
 
 
 def _lift(_move: Move, life: Life) -> Life:
-    return life if life.hold is Hold.NONE and life.timer is None else attrs.evolve(life, hold=Hold.NONE, timer=None)
+    return life if life.hold is Hold.NONE and life.timer is None else changed(life, hold=Hold.NONE, timer=None)
 
 
 def _reset(_move: Move, life: Life) -> Life:
-    return attrs.evolve(life, failures=0) if life.failures else life
+    return changed(life, failures=0) if life.failures else life
 
 
 def _leave(move: Move, life: Life) -> Life:
@@ -227,14 +227,14 @@ def _leave(move: Move, life: Life) -> Life:
         move.effects.append(do.Return(life.queued, ErrorCode.STOPPING.value))
     life = _show(Status.IDLE)(move, life)
     move.effects.append(do.Leave())
-    return attrs.evolve(life, attempt=None, pausers=(), notices=(), hold=Hold.NONE, timer=None, spent=(), refill=None)
+    return changed(life, attempt=None, pausers=(), notices=(), hold=Hold.NONE, timer=None, spent=(), refill=None)
 
 
 def _without(life: Life, ids: tuple[str, ...]) -> Life:
     if not ids:
         return life
     gone = frozenset(ids)
-    return attrs.evolve(life, notices=tuple(notice for notice in life.notices if notice.id not in gone))
+    return changed(life, notices=tuple(notice for notice in life.notices if notice.id not in gone))
 
 
 _STOPPING = "the pod is stopping"

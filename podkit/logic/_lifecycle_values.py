@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from operator import attrgetter
+from typing import Any
 
 import attrs
 
@@ -154,3 +156,12 @@ class Life:
         fields = ((field.name, getattr(self, field.name)) for field in attrs.fields(Life)[1:])
         told = [f"{name}={value!r}" for name, value in fields if value != getattr(fresh, name)]
         return f"Life({', '.join([self.phase.name, *told])})"
+
+
+_NAMES = tuple(field.name for field in attrs.fields(Life))
+_values = attrgetter(*_NAMES)
+
+
+def changed(life: Life, **changes: Any) -> Life:
+    """The same life with these fields changed: what `attrs.evolve` does, which looks at each field one by one."""
+    return Life(**(dict(zip(_NAMES, _values(life), strict=True)) | changes))

@@ -90,6 +90,8 @@ class PodWatch:
 
     def _compare(self, where: str, held: tuple[str, ...], moving: tuple[str, ...]) -> None:
         """Without those in `moving`, which are being committed as seen: the table has them until that is known to be done."""
+        if held == self._log.waiting:
+            return
         logged, held = (tuple(notice for notice in ids if notice not in moving) for ids in (self._log.waiting, held))
         if logged != held:
             said, has = (", ".join(ids) or "nothing" for ids in (logged, held))

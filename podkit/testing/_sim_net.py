@@ -116,30 +116,24 @@ class SimChannel(MemoryChannel):
         if watch is None:
             await super().send_many(frames)
             return
-        watch.begins(self, busy=self._sending)
+        watch.begins(self)
         try:
             await super().send_many(frames)
         except BaseException:
             watch.failed(self)
             raise
-        watch.done(self)
 
     def put_many(self, frames: list[bytes]) -> int:
         watch = self.link.net.writes
         if watch is None:
             return super().put_many(frames)
-        watch.begins(self, busy=self._sending)
+        watch.begins(self)
         try:
             sent = super().put_many(frames)
         except BaseException:
             watch.failed(self)
             raise
-        watch.done(self)
         return sent
-
-    def hang_up(self) -> None:
-        """What the kernel does with the connection of a process that is gone: the other end reads what was sent, then the end."""
-        self._close()
 
     def _close(self) -> None:
         super()._close()

@@ -9,17 +9,20 @@ version of trio does not have any more.
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import trio
 from trio.lowlevel import Task
+from trio.testing import MockClock
 
 _run: Any = trio._core._run  # there is no public way; see above
 
 _SELDOM = 50_000  # objects more than before, until Python looks for garbage
-_NEEDED = ("_r", "_ALLOW_DETERMINISTIC_SCHEDULING", "GLOBAL_RUN_CONTEXT", "CancelShieldedCheckpoint")
+_NEEDED = ("_r", "_ALLOW_DETERMINISTIC_SCHEDULING", "GLOBAL_RUN_CONTEXT", "CancelShieldedCheckpoint", "Deadlines")
+_NEVER = 10**9  # seconds; the loop never sleeps that long, because it jumps before
 
 
 def check_trio() -> None:
@@ -53,6 +56,29 @@ def seldom_collected() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+def virtual_clock() -> MockClock:
+    """Time stands still while anybody has something to do, and jumps to the next deadline when nobody has.
+
+    It is trio's own clock for tests, which trio insists on, less what that knows of real time; and who is woken by a jump runs in
+    the same turn of the loop.
+    """
+    clock: Any = MockClock(autojump_threshold=0)
+    now = 0.0
+
+    def jump() -> None:
+        nonlocal now
+        deadlines = _run.GLOBAL_RUN_CONTEXT.runner.deadlines
+        deadline = deadlines.next_deadline()
+        if now < deadline < math.inf:
+            now = deadline
+            deadlines.expire(now)
+
+    clock.current_time = lambda: now
+    clock.deadline_to_sleep_time = lambda deadline: 0.0 if deadline <= now else _NEVER
+    clock._autojump = jump
+    return clock  # type: ignore[no-any-return]
 
 
 class Holder(Protocol):

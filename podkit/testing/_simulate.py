@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 import trio
-from trio.testing import MockClock
 
 from podkit.errors import PodkitError
 
@@ -23,7 +22,7 @@ from ._sim_kept import DiskSessions, sessions_place
 from ._sim_program import Program, only
 from ._sim_registry import SharedLog
 from ._sim_seats import seats
-from ._sim_trio import Scheduler, seeded, seldom_collected
+from ._sim_trio import Scheduler, seeded, seldom_collected, virtual_clock
 from ._sim_watch import WireWatch
 from ._trace import Trace, short
 from ._watch_log import LogCheck
@@ -308,7 +307,7 @@ def simulate(scenario: Scenario, *, seed: int, faults: Faults | None = None, ste
             return trio.current_time()
 
     with _seats(seed, found), seeded(seed), seldom_collected():
-        seconds = trio.run(main, clock=MockClock(autojump_threshold=0))
+        seconds = trio.run(main, clock=virtual_clock())
     world = found[0]
     if world.broken is not None:
         step, invariant, what, lines, digest = world.broken

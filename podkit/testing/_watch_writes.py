@@ -30,14 +30,11 @@ class WriteWatch:
         self._nursery, self._complain = nursery, complain
         self._failed: set[SimChannel] = set()
 
-    def begins(self, channel: SimChannel, *, busy: bool) -> None:
-        """Somebody writes; `busy` when somebody else is in the middle of that already."""
-        if busy:
+    def begins(self, channel: SimChannel) -> None:
+        """Somebody writes."""
+        if channel._sending:
             self._complain("I14", f"two tasks write to one connection of {_whose(channel)}")
-
-    def done(self, channel: SimChannel) -> None:
-        """That was written, all of it."""
-        if channel in self._failed:
+        if channel in self._failed and not (channel.is_closed or channel._out.deserted):
             self._complain("I14", f"{_whose(channel)} writes on after a write that failed: the two run into each other")
 
     def failed(self, channel: SimChannel) -> None:

@@ -76,11 +76,7 @@ _REGISTRY = (
                 "os.set_inheritable(fd, True)\n    self.fd, self._id, self._name =",
             ),
         ),
-        why=(
-            "The lock is held between two steps of one task, in which nothing is started. What would show it: a "
-            "program that forks at every call of a change, whose copy lives on, while another program changes the "
-            "registry within its patience."
-        ),
+        caught=("copies",),
     ),
     Bug(
         "P16",
@@ -373,11 +369,7 @@ _NET = (
         "P28",
         "a peer that says one thing and leaves at once is not heard, because it did not read what it was sent",
         (Edit("podkit._net._connection:Connection._deaf", "self._end_within(_LAST_WORDS)", "self.cut()"),),
-        why=(
-            "The memory transport takes what is sent to a peer that left, so nothing there ever hears that "
-            "writing failed first. What would show it: the promises scenario over sockets, or a simulated peer "
-            "that is gone for one direction before the other is read."
-        ),
+        caught=("promises 0",),
     ),
 )
 
@@ -439,7 +431,7 @@ _RESTORED = (
         "P34",
         "does not start the run that waiting notices ask for when the pod is restored",
         (Edit("podkit._life._pod:Pod.begin", "        self._feed(BackoffOver(WAKE_TIMER))\n", ""),),
-        caught=("restores 87",),
+        caught=("restores 146",),
     ),
 )
 

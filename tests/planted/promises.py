@@ -4,7 +4,7 @@ Nothing in it is about any one mistake. What is looked at, with no more than wha
 
 - every accepted run has a number of its own, and ends once; whoever asked waits for that end and no other
 - a cancellation that names a run leaves every other run alone
-- whoever says something and leaves at once was heard
+- whoever says something and leaves at once was heard, also when it arrives some seconds after they are gone
 - a message that wakes an idle pod starts a run within a minute
 - a reader that is slow sees every event, or is told which it missed and gets a snapshot
 """
@@ -17,7 +17,7 @@ from podkit import Scope
 from podkit.abc import Worker
 from podkit.errors import MethodRejectedError
 from podkit.logic import Limits
-from podkit.protocol import Hello, Lagged, Notify, RunResult, Snapshot, TextDone, TurnStart, encode_method
+from podkit.protocol import Hello, Lagged, Notify, RunResult, Snapshot, Subscribe, TextDone, TurnStart, encode_method
 
 _PATIENCE = 60
 
@@ -45,7 +45,7 @@ class Promises:
 
     async def keep(self):
         async with trio.open_nursery() as nursery:
-            for part in (self._asks, self._asks, self._cancels, self._leaves, self._reads_slowly):
+            for part in (self._asks, self._asks, self._cancels, self._leaves, self._leaves_far_away, self._reads_slowly):
                 nursery.start_soon(part)
         await self._wakes()
         assert len(set(self.runs)) == len(self.runs), f"one run was confirmed to two who asked: {sorted(self.runs)}"
@@ -92,6 +92,23 @@ class Promises:
             await channel.send(encode_method(Notify(f"note {number}", auto_run=False), id=f"note {number}"))
             self.said.append(f"note {number}")
             await channel.aclose()
+
+    async def _leaves_far_away(self):
+        """The same over a slow line: when the message arrives, whatever is said in answer to it is said to nobody."""
+        for number in range(6):
+            await trio.sleep(self.chance.random())
+            channel = await self.world.transport.connect(self.pod.address)
+            await channel.send(encode_method(Hello((1,), "leaves/1", f"far {number}", subscribe=Subscribe.LIVE), id="hello"))
+            await trio.sleep(0.5)
+            line, late = channel.link.forth, not channel.link.forth.stalled
+            if late:  # else it is late already, and that may be for longer than anybody is listened to
+                line.stall()
+                await channel.send(encode_method(Notify(f"far note {number}", auto_run=False), id=f"note {number}"))
+                self.said.append(f"far note {number}")
+            await channel.aclose()
+            await trio.sleep(3 * self.chance.random())
+            if late:
+                line.flow()
 
     async def _reads_slowly(self):
         async with self.connect() as client:

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from copies import copies
 from keeps import keeps
 from promises import promises
 from readers import readers
@@ -83,4 +84,5 @@ SIMULATED = {
     "sessions": (kept_sessions, 60),
     "readers": (readers, 1),
     "waiters": (waiters, 2),
+    "copies": (copies, 1),
 }
