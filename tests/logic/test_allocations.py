@@ -7,6 +7,7 @@ from podkit.errors import (
     CorruptRegistryError,
     DuplicatePodError,
     InvalidNameError,
+    InvalidRuleError,
     LimitExceededError,
     NotSubsetError,
     RegistryError,
@@ -30,6 +31,7 @@ from podkit.logic import (
     lease_key,
     secret_digest,
 )
+from podkit.logic._allocations import MAX_NUMBER, Pin
 from podkit.protocol import Permission, ScopeRule
 
 
@@ -201,12 +203,21 @@ def test_what_is_not_a_name_is_refused_before_anything_else(name):
 
 @pytest.mark.parametrize("bad", ["", "../x", "A", "a b", "x" * 81, None])
 def test_ids_are_held_to_the_rule_of_names(bad):
-    with pytest.raises(InvalidNameError):
+    said = "an id is 1 to 80 characters of a-z, 0-9, _ and -, and starts with a letter or digit$"
+    with pytest.raises(InvalidNameError, match=said):
         decide_root(Table(), name="a", tree="t", incarnation=bad, scope=Scope.write("/v"), address="a", since=0)
     with pytest.raises(InvalidNameError):
         decide_root(Table(), name="a", tree=bad, incarnation="x", scope=Scope.write("/v"), address="a", since=0)
     with pytest.raises(InvalidNameError):
         decide_free(root(Table()), incarnation="i-root", author=bad)
+
+
+@pytest.mark.parametrize("number", [-1, MAX_NUMBER + 1, 1.0, True, "1"])
+@pytest.mark.parametrize("field", ["device", "inode"])
+def test_a_pin_is_made_of_numbers_of_the_file_system(field, number):
+    assert Pin("/w", device=0, inode=MAX_NUMBER).inode == MAX_NUMBER
+    with pytest.raises(InvalidRuleError, match=rf"'/w': the {field} of a pin is a number of the file system$"):
+        Pin("/w", **{"device": 1, "inode": 1, field: number})
 
 
 @pytest.mark.parametrize("key", ["", "a", "a.", ".b", "a.b.c", "a/b.c", "../a.b", 7])
