@@ -10,6 +10,7 @@ from podkit.errors import (
     InvalidRuleError,
     LimitExceededError,
     NotSubsetError,
+    PodkitError,
     RegistryError,
     ScopeError,
     StaleIncarnationError,
@@ -224,6 +225,41 @@ def test_a_pin_is_made_of_numbers_of_the_file_system(field, number):
 def test_what_is_not_a_leases_key_is_refused(key):
     with pytest.raises(InvalidNameError):
         check_lease_key(key)
+
+
+def told(asked):
+    """What whoever asks is told: the text of the error."""
+    with pytest.raises(PodkitError) as caught:
+        asked()
+    return str(caught.value)
+
+
+def test_every_refusal_is_a_sentence():
+    secret = secret_digest("s" * 32)
+    table = birth(root(Table()), "a", "i-root", Scope.write("/w/a"), live=False, secret_sha256=secret)
+    newer = fold(table, UnknownFact("shared", 3))
+    adopted = fold_all(table, decide_adopt(table, name="a", incarnation="i-a", secret="s" * 32))
+    said = {
+        told(lambda: birth(table, "b", "i-a", Scope.write("/w/a/b"))): (
+            "pod `a` is reserved and not adopted yet, so it has no children"
+        ),
+        told(lambda: decide_adopt(table, name="b", incarnation="i-a")): "cannot become pod `b`: there is no such reservation",
+        told(lambda: decide_adopt(table, name="a", incarnation="i-a", secret="t")): (
+            "cannot become pod `a`: that is not the secret of its birth"
+        ),
+        told(lambda: decide_adopt(adopted, name="a", incarnation="i-a", secret="s" * 32)): (
+            "cannot become pod `a`: it was adopted before"
+        ),
+        told(lambda: root(newer, "second", scope=Scope.write("/v"))): f"the registry: {newer.foreign}",
+        told(lambda: root(table, "second", scope=Scope.write("/v") - Scope.write("/v/x"))): (
+            "only a scope of rules can be held; a derived scope has none of its own"
+        ),
+        told(lambda: birth(table, "b", "i-root", Scope.read("/w"), max_depth=1)): (
+            "pod `b`: over the limit of 1 generations of pods"
+        ),
+        told(lambda: birth(table, "b", "i-root", Scope.read("/w"), max_rows=2)): "pod `b`: over the limit of 2 pods",
+    }
+    assert list(said) == list(said.values())
 
 
 def test_a_derived_scope_cannot_be_held():
