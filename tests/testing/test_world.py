@@ -2,17 +2,14 @@
 
 import pytest
 import trio
+from scenes import quiet
 
 from podkit import Scope, TaskLauncher
 from podkit.errors import PodUnreachableError, WriteConflictError
 from podkit.protocol import Permission, Snapshot
-from podkit.testing import Say, ScriptedWorker, Sleep, open_world
+from podkit.testing import ScriptedWorker, Sleep, open_world
 
 WRITE, READ = Permission.WRITE, Permission.READ
-
-
-def quiet() -> ScriptedWorker:
-    return ScriptedWorker(Say("done"))
 
 
 @pytest.fixture
