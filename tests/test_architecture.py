@@ -4,6 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 LAYERS = (
     ("errors",),
@@ -25,6 +27,8 @@ PURE_ROOMS = {"errors", "protocol", "logic"}
 EFFECTS = {"asyncio", "ctypes", "fcntl", "io", "mmap", "multiprocessing", "os", "pathlib", "portalocker", "random", "secrets"}
 EFFECTS |= {"select", "selectors", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "trio"}
 PLUGIN_DOORS = {"", "abc", "errors", "protocol", "testing"}
+WALL_CLOCK = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
+WALL_CLOCK_OF = {"podkit/_os/_ids.py", "podkit/_store/_file_registry.py"}  # what people read, and the age of a file
 STARTERS = {"run_process", "open_process", "popen", "system", "forkpty", "fork"}
 MAX_FILE, MAX_FUNCTION = 400, 60
 ALLOWED: set[str] = set()  # "podkit/room/_file.py" or "podkit/room/_file.py::function"; starts empty and should stay so
@@ -53,6 +57,10 @@ def starts_process(node: ast.AST) -> bool:
     owner = ast.unparse(node.value)
     named = node.attr in STARTERS or node.attr.startswith(("exec", "spawn", "posix_spawn"))
     return named and owner in ("os", "posix", "pty", "trio", "trio.lowlevel", "lowlevel")
+
+
+def reads_wall_clock(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and ".".join(ast.unparse(node).split(".")[-2:]) in WALL_CLOCK
 
 
 def check_size(tree: ast.Module, text: str, where: str) -> Iterator[str]:
@@ -114,12 +122,17 @@ def violations(root: Path) -> list[str]:
             problems += check_plugin(line, target) if where.parts[0] == "podkit_transports" else ()
         if room != "_os":
             problems += [f"line {n.lineno}: {ast.unparse(n)} starts a process" for n in ast.walk(tree) if starts_process(n)]
+        if where.as_posix() not in WALL_CLOCK_OF:
+            looks = [n.lineno for n in ast.walk(tree) if reads_wall_clock(n)]
+            looks += [line for line, target in imports(tree, where.parts[:-1]) if target in WALL_CLOCK]
+            problems += [f"line {line}: reads the wall clock, which anybody may set" for line in looks]
         if where.parts[0] == "podkit" and room not in RANK:
             problems.append(f"{room} is no room: give it a place in LAYERS, or put the file into a room")
         found += [f"{where}: {problem}" for problem in problems] + list(check_size(tree, text, where.as_posix()))
     return found
 
 
+@pytest.mark.proves("I38")
 def test_every_room_keeps_the_rules():
     assert not (found := violations(ROOT)), "\n" + "\n".join(found)
 
@@ -137,6 +150,8 @@ def test_a_planted_breach_of_each_rule_is_reported(tmp_path):
         "podkit/helpers.py": ("", "no room"),
         "podkit/_os/_long.py": ("\n" * 401, "401 lines"),
         "podkit/_os/_wide.py": ("def f():\n" + "    pass\n" * 60, "61 lines"),
+        "podkit/_net/_h.py": ("import time\nuntil = time.time() + 1\n", "wall clock"),
+        "podkit/_life/_i.py": ("from time import time\n", "wall clock"),
         "podkit_transports/_f.py": ("from podkit.logic import Scope\n", "public doors only"),
         "podkit_transports/_g.py": ("from podkit.abc._transport import Transport\n", "public doors only"),
     }

@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 import trio
@@ -52,6 +53,9 @@ class FileRegistry(Registry):
     who wants that evidence complete, or works where the system does not tell boots apart: a change then counts once it is on
     the disk, and a disk that once failed to sync makes this object read-only. All programs of a registry should say the same.
 
+    What reads and writes it keeps two files open. `close`, or the end of a `with` block, lets go of them, and so does the end of
+    the object. While a pod of this program is open in it, `close` raises `RegistryError`; afterwards everything else does.
+
     Damaged files are refused with `CorruptRegistryError` and kept while any lease may be held. As soon as none is, whoever opens
     the registry next puts them aside as `*.damaged-*`, logs a warning and begins anew. Files of a newer podkit are never touched.
     """
@@ -79,12 +83,22 @@ class FileRegistry(Registry):
         _make(self._leases, disk)
         _make(log, disk)
         self._durable = durable
+        self._taken: weakref.WeakSet[Lease] = weakref.WeakSet()
         if durable:
             self._sync_names(os.path.dirname(self.directory), self.directory)
         self._log = RegistryLog(log, boot=_boot(), timeout=lock_timeout, holders=self._holders, durable=durable, disk=disk)
 
     def __repr__(self) -> str:
         return f"FileRegistry({self.directory!r})"
+
+    def close(self) -> None:
+        """Let go of the files. What is under way is done or fails. May be called again.
+
+        Raises `RegistryError` while a pod of this program holds its lease through this object; then nothing was closed.
+        """
+        if holding := sorted(lease.key for lease in self._taken if lease.fd is not None):
+            raise RegistryError(f"the registry in {self.directory} cannot be closed: open in it are {', '.join(holding)}")
+        self._log.end()
 
     async def read(self, after: int) -> list[bytes]:
         await trio.lowlevel.checkpoint()
@@ -122,13 +136,16 @@ class FileRegistry(Registry):
         except BaseException:
             lease.release()
             raise
+        self._taken.add(lease)
         return lease
 
     async def held(self, key: str) -> bool:
+        self._log.check_open()
         await trio.lowlevel.checkpoint()
         return self._look(key) is not LeaseState.FREE
 
     async def gone(self, key: str) -> None:
+        self._log.check_open()
         path = self._lease(key)
         while await wait_lease(path, disk=self._disk) is not LeaseState.FREE:
             if all(row.key != key for row in await self.rows()):
@@ -136,14 +153,18 @@ class FileRegistry(Registry):
             await trio.sleep(_RECHECK)
 
     async def forget(self, key: str) -> None:
+        self._log.check_open()
         with contextlib.suppress(OSError):  # left behind, it is removed by the next sweep
             drop_lease(self._lease(key), disk=self._disk)
 
     def lease_from_fd(self, key: str, fd: int) -> Lease:
+        self._log.check_open()
         try:
-            return take_lease(key, self._lease(key), fd, disk=self._disk)
+            lease = take_lease(key, self._lease(key), fd, disk=self._disk)
         except OSError as error:
             raise RegistryError(f"the lease {key} was not inherited: {error}") from error
+        self._taken.add(lease)
+        return lease
 
     async def sweep(self, author: str = "witness") -> tuple[Allocation, ...]:
         freed = await super().sweep(author)
@@ -157,6 +178,7 @@ class FileRegistry(Registry):
 
     def lost(self, key: str) -> bool:
         """Whether there is no trace of this lease: it was never taken, or something removed it. Nobody can tell who holds it."""
+        self._log.check_open()
         return self._look(key) is LeaseState.MISSING
 
     def _lease(self, key: str) -> str:

@@ -42,7 +42,13 @@ class RegistryLog:
         self._turns = Turns(lambda: self._lock.fd, timeout=timeout, disk=disk)
         self._state = LogState(directory, self._lock, boot=boot, durable=durable, holders=holders, disk=disk)
         self._unsure: str | None = None
+        self._ended = False
+        self._inside = 0  # tasks that wait for their turn or have it
         _open.add(self)
+
+    def __del__(self) -> None:
+        self._lock.close()
+        self._state.drop()
 
     @property
     def size(self) -> int:
@@ -52,8 +58,10 @@ class RegistryLog:
 
     async def read(self, after: int) -> list[bytes]:
         """The facts after that number. Raises `RegistryError` and its kin."""
+        self.check_open()
         if not self._glance():
             await self._locked(_nothing)
+            self.check_open()
         elif self._state.cluttered():
             self._tidy()
         journal = self._state.journal
@@ -94,25 +102,47 @@ class RegistryLog:
 
         What this task reads and appends meanwhile is not overtaken by anybody. Raises `RegistryError` and its kin.
         """
+        self.check_open()
+        self._inside += 1
         try:
             if self._lock.fd < 0:
                 self._open_lock()
             return await self._turns.take()
-        except CorruptRegistryError:
-            self._state.drop()
+        except BaseException as error:
+            self._step_out()
+            if isinstance(error, CorruptRegistryError):
+                self._state.drop()
+            elif isinstance(error, OSError):
+                raise self._typed(error) from error
             raise
-        except OSError as error:
-            raise self._typed(error) from error
 
     def leave_turn(self, turn: tuple[int, int] | None) -> None:
         """Our turn is over."""
         self._turns.leave(turn)
+        self._step_out()
+
+    def end(self) -> None:
+        """Let go of the files for good, once no task is in the middle of a change. What is asked next is refused."""
+        self._ended = True
+        if not self._inside:
+            self.close()
+
+    def check_open(self) -> None:
+        """Raise `RegistryError` after the end."""
+        if self._ended:
+            raise RegistryError(f"the registry in {self.directory} was closed here")
+
+    def _step_out(self) -> None:
+        self._inside -= 1
+        if self._ended and not self._inside:
+            self.close()
 
     def close(self) -> None:
         """Let go of the files. What is asked next opens them again."""
         self._lock.close()
         self._state.drop()
         self._turns.reset()
+        self._inside = 0
 
     def _glance(self) -> bool:
         try:
@@ -142,7 +172,7 @@ class RegistryLog:
             await self._lock.acquire(self._turns.waited)
             return self._with_lock(act)
         finally:
-            self._turns.leave(turn)
+            self.leave_turn(turn)
 
     def _with_lock(self, act: Callable[[Journal], bool]) -> bool:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Self
 
 import trio
 
@@ -18,6 +19,9 @@ from podkit.errors import (
     RegistryError,
 )
 from podkit.logic import LIMIT_ROWS, Allocation, Fact, Freed, Restart, Table, decode_fact, encode_fact, fold, fold_all, snapshot
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 _ROUNDS = 1000
 _POLL = 0.05
@@ -91,6 +95,19 @@ class Registry(ABC):
             if await self.read(after):
                 return
             await trio.sleep(_POLL)
+
+    def close(self) -> None:  # noqa: B027 - a driver that keeps nothing open has nothing to close
+        """Let go of what this object keeps open, for programs that open many. May be called again.
+
+        Raises `RegistryError` while a pod of this program is open in it. Used with `with`, it is done at the end of the block.
+        What is asked of a closed registry is refused with `RegistryError`, unless the driver keeps nothing open.
+        """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     def lease_from_fd(self, key: str, fd: int) -> Lease:
         """Take over a lease whose descriptor this process inherited. Raises `RegistryError` when it is not that lease."""

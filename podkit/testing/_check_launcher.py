@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _SOON = 10.0  # seconds; what takes longer did not happen
 _MOMENTS = (0, 3, 9, 15, 22, 30, 50)  # pauses of the spawn of a program at which it is cancelled
 _MOST_STEPS = 200  # of the spawn of a task, which are all tried
+_FAR = 200  # a descriptor as high as this no child has of itself
 
 _clause: Clauses[Ground] = Clauses("L", seconds=60)
 
@@ -187,14 +189,14 @@ async def _program(ground: Ground) -> None:
     if not await ground.starts_programs():
         return
     launcher = ground.launcher("answering")
-    ours, end = os.pipe()
-    os.set_inheritable(ours, True)
+    end, other = os.pipe()
+    ours = fcntl.fcntl(end, fcntl.F_DUPFD, _FAR)  # a number under which the child opened nothing itself
     try:
         child = await ground.spawn(launcher)
         require((await child.ask(f"open {ours}")).text == "False", "it inherited a descriptor of the parent's")
     finally:
-        os.close(ours)
-        os.close(end)
+        for fd in (ours, end, other):
+            os.close(fd)
     environment = (await child.ask("environment")).text.split()
     require("PODKIT_BIRTH" not in environment, "the number of its birth is still in its environment")
     with contextlib.suppress(PodUnreachableError):  # it may be quicker than its answer

@@ -73,6 +73,7 @@ def test_the_place_of_a_scope_is_said_too(place):
 
 
 class TestMaking:
+    @pytest.mark.proves("F30")
     def test_a_missing_directory_is_made_where_the_lender_may_write_and_removed_when_nobody_is_born(self, place):
         before = names(place())
         asked = []
@@ -85,6 +86,7 @@ class TestMaking:
         settled.unmake()
         assert names(place()) == before
 
+    @pytest.mark.proves("F30")
     def test_what_the_child_left_is_not_removed(self, place):
         settled = settle_targets(Scope.write(place("w/new/deep")), make=lambda path: True)
         with open(place("w/new/kept"), "w"):

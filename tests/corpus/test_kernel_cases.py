@@ -113,7 +113,7 @@ async def test_s137_archive_unpacked_by_a_program(ground, run_confined, namespac
     assert {name: what for name, what in ground.seen().items() if name.split("/")[0] != "w"} == before
 
 
-@pytest.mark.proves("I1", "I2")
+@pytest.mark.proves("I1", "I2", "F27")
 @ONE_WALK
 async def test_k60_revoked_while_running(ground):
     """What a program may write is not lent while it runs: the birth waits, says for whom, and finds the path free afterwards."""

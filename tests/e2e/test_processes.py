@@ -50,6 +50,7 @@ async def test_a_child_process_works_in_its_scope_and_gives_it_back(place):
         assert not await place.registry.table()
 
 
+@pytest.mark.proves("I36")
 async def test_the_birth_is_on_no_command_line_and_in_no_environment(place):
     with trio.fail_after(30):
         async with place.open_root(ScriptedWorker()) as root:
@@ -89,6 +90,7 @@ async def test_a_program_that_is_not_there_fails_the_birth(place):
 
 
 @pytest.mark.parametrize("kind", ["silent", "stubborn"])
+@pytest.mark.proves("I32")
 async def test_a_child_that_is_never_ready_is_ended_and_nothing_is_left(place, kind):
     with trio.fail_after(30):
         async with place.open_root(ScriptedWorker()) as root:
@@ -99,6 +101,7 @@ async def test_a_child_that_is_never_ready_is_ended_and_nothing_is_left(place, k
         assert place.left() == []
 
 
+@pytest.mark.proves("I4", "I10")
 async def test_killing_a_child_returns_its_scope(place):
     with trio.fail_after(30):
         async with place.open_root(ScriptedWorker()) as root:
@@ -114,6 +117,7 @@ async def test_killing_a_child_returns_its_scope(place):
         assert children_of(os.getpid()) == []
 
 
+@pytest.mark.proves("I33")
 async def test_stopping_the_middle_ends_the_grandchild_too(place):
     with trio.fail_after(60):
         async with place.open_root(ScriptedWorker()) as root:
@@ -194,6 +198,7 @@ async def test_a_grandchild_that_is_kept_belongs_to_whoever_is_left_and_ends_wit
         assert not await place.registry.table()
 
 
+@pytest.mark.proves("H27")
 async def test_a_child_that_is_told_to_terminate_ends_in_order(place):
     with trio.fail_after(30):
         async with place.open_root(ScriptedWorker()) as root:

@@ -45,6 +45,7 @@ def test_a_document_survives_the_pipe():
     assert decode_document(encode_document(WHOLE)) == WHOLE
 
 
+@pytest.mark.proves("I36")
 def test_the_secrets_are_not_in_the_repr():
     assert "s" * 64 not in repr(WHOLE)
     assert "i" * 32 not in repr(WHOLE)

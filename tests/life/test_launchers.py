@@ -57,6 +57,7 @@ async def test_a_launcher_that_raises_leaves_nothing():
             assert set(await world.registry.table()) == {"root"}
 
 
+@pytest.mark.proves("F27")
 async def test_a_birth_during_an_operation_waits_for_it_and_says_what_held_it_up(autojump_clock):
     async with open_world() as world, world.open_pod("root", ScriptedWorker(), scope=HOME) as root:
         async with trio.open_nursery() as nursery:

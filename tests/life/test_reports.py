@@ -33,21 +33,24 @@ def entry(kind, run, **more):
 # What a log says, without a pod.
 
 
+@pytest.mark.proves("H26")
 def test_each_end_of_a_run_has_its_report_under_the_same_id():
     log = [
-        *(entry("invoke", run) for run in (1, 2, 3, 4, 5)),
+        *(entry("invoke", run) for run in (1, 2, 3, 4, 5, 6)),
         entry("run_completed", 1, result="finished"),
         entry("run_completed", 2, result="cancelled"),
         entry("run_errored", 3, message="no model"),
         entry("run_completed", 4, result="paused"),
+        entry("run_completed", 6, result="limit_reached"),
     ]
-    found = missed_reports("kid", "i", log, {1, 2, 3, 4, 5}, idle=False)
+    found = missed_reports("kid", "i", log, {1, 2, 3, 4, 5, 6}, idle=False)
     assert found.reports == (
         PodTurnEnded("kid", id="i.run.1", incarnation="i"),
         PodErrored("kid", "its run was cancelled", id="i.run.2", incarnation="i"),
         PodErrored("kid", "no model", id="i.run.3", incarnation="i"),
+        PodTurnEnded("kid", id="i.run.6", incarnation="i"),
     )
-    assert found.over == {1, 2, 3, 4}
+    assert found.over == {1, 2, 3, 4, 6}
     assert found.reports[0] == report_of("kid", "i", RunEnd(RunResult.FINISHED, run=1), "")
     assert missed_reports("kid", "i", log, {1}, idle=False).reports == found.reports[:1]
 
@@ -92,6 +95,20 @@ def lose_reports(monkeypatch, kind):
 
     monkeypatch.setattr(Upward, "tell", lose)
     return lambda: [tell(*item) for item in lost]
+
+
+@pytest.mark.proves("H26")
+@pytest.mark.parametrize("result", [RunResult.LIMIT_REACHED, RunResult.FINISHED])
+async def test_a_parent_hears_of_a_run_that_reached_its_limit_as_of_any_other(autojump_clock, result):
+    class Limited(podkit.abc.Worker):
+        async def work(self, run, emit):
+            return result
+
+    with trio.fail_after(100):
+        async with open_world() as world, world.open_pod("root", ScriptedWorker(), scope=HOME) as root:
+            kid = await root.spawn("kid", scope=KID, launcher=podkit.TaskLauncher(Limited), task="go")
+            await trio.sleep(1)
+            assert told(root) == [f"{kid.incarnation}.run.1"]
 
 
 @pytest.mark.proves("H28", "I21")

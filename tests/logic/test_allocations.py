@@ -7,8 +7,10 @@ from podkit.errors import (
     CorruptRegistryError,
     DuplicatePodError,
     InvalidNameError,
+    InvalidRuleError,
     LimitExceededError,
     NotSubsetError,
+    PodkitError,
     RegistryError,
     ScopeError,
     StaleIncarnationError,
@@ -30,6 +32,7 @@ from podkit.logic import (
     lease_key,
     secret_digest,
 )
+from podkit.logic._allocations import MAX_NUMBER, Pin
 from podkit.protocol import Permission, ScopeRule
 
 
@@ -201,7 +204,8 @@ def test_what_is_not_a_name_is_refused_before_anything_else(name):
 
 @pytest.mark.parametrize("bad", ["", "../x", "A", "a b", "x" * 81, None])
 def test_ids_are_held_to_the_rule_of_names(bad):
-    with pytest.raises(InvalidNameError):
+    said = "an id is 1 to 80 characters of a-z, 0-9, _ and -, and starts with a letter or digit$"
+    with pytest.raises(InvalidNameError, match=said):
         decide_root(Table(), name="a", tree="t", incarnation=bad, scope=Scope.write("/v"), address="a", since=0)
     with pytest.raises(InvalidNameError):
         decide_root(Table(), name="a", tree=bad, incarnation="x", scope=Scope.write("/v"), address="a", since=0)
@@ -209,10 +213,53 @@ def test_ids_are_held_to_the_rule_of_names(bad):
         decide_free(root(Table()), incarnation="i-root", author=bad)
 
 
+@pytest.mark.parametrize("number", [-1, MAX_NUMBER + 1, 1.0, True, "1"])
+@pytest.mark.parametrize("field", ["device", "inode"])
+def test_a_pin_is_made_of_numbers_of_the_file_system(field, number):
+    assert Pin("/w", device=0, inode=MAX_NUMBER).inode == MAX_NUMBER
+    with pytest.raises(InvalidRuleError, match=rf"'/w': the {field} of a pin is a number of the file system$"):
+        Pin("/w", **{"device": 1, "inode": 1, field: number})
+
+
 @pytest.mark.parametrize("key", ["", "a", "a.", ".b", "a.b.c", "a/b.c", "../a.b", 7])
 def test_what_is_not_a_leases_key_is_refused(key):
     with pytest.raises(InvalidNameError):
         check_lease_key(key)
+
+
+def told(asked):
+    """What whoever asks is told: the text of the error."""
+    with pytest.raises(PodkitError) as caught:
+        asked()
+    return str(caught.value)
+
+
+def test_every_refusal_is_a_sentence():
+    secret = secret_digest("s" * 32)
+    table = birth(root(Table()), "a", "i-root", Scope.write("/w/a"), live=False, secret_sha256=secret)
+    newer = fold(table, UnknownFact("shared", 3))
+    adopted = fold_all(table, decide_adopt(table, name="a", incarnation="i-a", secret="s" * 32))
+    said = {
+        told(lambda: birth(table, "b", "i-a", Scope.write("/w/a/b"))): (
+            "pod `a` is reserved and not adopted yet, so it has no children"
+        ),
+        told(lambda: decide_adopt(table, name="b", incarnation="i-a")): "cannot become pod `b`: there is no such reservation",
+        told(lambda: decide_adopt(table, name="a", incarnation="i-a", secret="t")): (
+            "cannot become pod `a`: that is not the secret of its birth"
+        ),
+        told(lambda: decide_adopt(adopted, name="a", incarnation="i-a", secret="s" * 32)): (
+            "cannot become pod `a`: it was adopted before"
+        ),
+        told(lambda: root(newer, "second", scope=Scope.write("/v"))): f"the registry: {newer.foreign}",
+        told(lambda: root(table, "second", scope=Scope.write("/v") - Scope.write("/v/x"))): (
+            "only a scope of rules can be held; a derived scope has none of its own"
+        ),
+        told(lambda: birth(table, "b", "i-root", Scope.read("/w"), max_depth=1)): (
+            "pod `b`: over the limit of 1 generations of pods"
+        ),
+        told(lambda: birth(table, "b", "i-root", Scope.read("/w"), max_rows=2)): "pod `b`: over the limit of 2 pods",
+    }
+    assert list(said) == list(said.values())
 
 
 def test_a_derived_scope_cannot_be_held():

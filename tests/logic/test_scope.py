@@ -203,6 +203,13 @@ def test_a_scope_allows_something_or_is_none():
     assert repr(nothing) == "<Scope none>"
 
 
+def test_targets_end_with_any_character():
+    for odd in "?*.~ ":
+        scope = Scope(allow=[ScopeRule("/w", WRITE), ScopeRule(f"/r{odd}", READ)], deny=[ScopeRule(f"/w/a{odd}", WRITE)])
+        assert [scope.at(path) for path in (f"/w/a{odd}", f"/w/a{odd}/x", f"/r{odd}/x")] == [READ] * 3
+        assert [scope.at(path) for path in ("/w/a", "/w/a/x", "/r/x")] == [WRITE, WRITE, NONE]
+
+
 def test_a_scope_never_changes():
     scope = Scope.write("/w")
     with pytest.raises(AttributeError):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from podkit.errors import AccessDeniedError, InvalidRuleError
+from podkit.errors import AccessDeniedError, InvalidRuleError, shown
 from podkit.logic import Explanation, Scope
 from podkit.protocol import Permission, ScopeRule
 
@@ -169,6 +169,13 @@ def test_hostile_names_are_escaped_and_long_ones_cut():
     assert "\n" not in text
     assert "\x1b" not in text
     assert len(text) < 800
+
+
+def test_of_what_is_long_two_hundred_characters_are_told():
+    rule, path = ScopeRule("/w/" + "t" * 300, READ), "/w/" + "t" * 300 + "/" + "p" * 300
+    said = f"`allow {shown(str(rule), 200)}` allows only read at {shown(path, 200)};"
+    assert len(said) < 440
+    assert str(Scope(allow=[rule]).explain(path)).startswith(said)
 
 
 @pytest.mark.parametrize(("count", "more"), [(1, ""), (3, ""), (4, " and 1 more"), (10, " and 7 more")])

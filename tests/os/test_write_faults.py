@@ -68,7 +68,7 @@ def write(yard, judge, name, data):
 
 @pytest.mark.parametrize("kind", [*ERRORS, "short"])
 @pytest.mark.parametrize("name", ["w/f", "w/new", "w/a/b/new"])
-@pytest.mark.proves("I34")
+@pytest.mark.proves("I34", "F30")
 def test_a_fault_at_any_call_leaves_the_old_file_or_the_new_one(yard, monkeypatch, kind, name):
     before, fired = yard.names(), 0
     for at in itertools.count(1):

@@ -1,12 +1,14 @@
 """Where a file registry is, who may use it, its lock, and other processes."""
 
 import fcntl
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 
 import pytest
 import trio
@@ -120,6 +122,20 @@ async def test_who_waits_too_long_for_the_lock_hears_who_has_it(directory, files
     await open_root(registry, "b", "/v", incarnation="again")
 
 
+@pytest.mark.proves("I38")
+async def test_whoever_sets_the_clock_makes_no_wait_for_the_lock_longer_or_shorter(directory, files, open_root, monkeypatch):
+    registry = FileRegistry(directory, lock_timeout=0.2)
+    await open_root(registry)
+    fd = os.open(files(".registry", "lock"), os.O_RDWR)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    jumps = itertools.cycle((2e9, 0.0))
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    with trio.fail_after(10), pytest.raises(RegistryBusyError) as caught:
+        await open_root(registry, "b", "/v")
+    assert 0.2 <= caught.value.waited < 10
+    os.close(fd)
+
+
 async def test_a_cancelled_waiter_takes_no_lock(directory, files, open_root):
     registry = FileRegistry(directory)
     await open_root(registry)
@@ -193,6 +209,7 @@ async def test_a_lease_taken_twice_over_or_in_the_wrong_place_is_refused(directo
     assert not await registry.held("a.1")
 
 
+@pytest.mark.proves("I38")
 async def test_a_sweep_removes_old_leases_that_nobody_has_a_row_for(directory, files, open_root):
     registry = FileRegistry(directory)
     await open_root(registry)

@@ -4,17 +4,14 @@ import contextlib
 
 import pytest
 import trio
+from scenes import quiet
 
 from podkit import Scope
 from podkit.abc import Worker
 from podkit.errors import PodkitError, RegistryError
 from podkit.logic import AskShutdown
 from podkit.protocol import RunResult, ToolCallDone, ToolResult
-from podkit.testing import Say, ScriptedWorker, Sleep, simulate
-
-
-def quiet():
-    return ScriptedWorker(Say("done"))
+from podkit.testing import ScriptedWorker, Sleep, simulate
 
 
 def test_a_birth_whose_reservation_was_kept_but_refused_leaves_no_row():

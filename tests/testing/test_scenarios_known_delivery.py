@@ -19,6 +19,7 @@ from podkit.protocol import (
     PodErrored,
     PodEventMethod,
     RunEnd,
+    RunResult,
     Subscribe,
     SystemItemEvent,
     TextDone,
@@ -154,21 +155,27 @@ def test_a_birth_succeeds_only_with_a_child_that_took_its_task_whatever_happens_
     play(spawn_with(trouble))
 
 
-# A registry that is locked by somebody else (F16).
+# A registry that is locked by somebody else (F16), also while somebody wants to cancel (H18).
+
+
+def locked_by_somebody_else(registry):
+    """From here on who changes it waits for the lock and gives up after 10 seconds, until the event that this answers is set."""
+    unlocked, append = trio.Event(), registry.append
+
+    async def wait_for_the_lock(after, facts, *, by=None):
+        with trio.move_on_after(10):
+            await unlocked.wait()
+            return await append(after, facts, by=by)
+        raise RegistryBusyError(10.0, "somebody else")
+
+    registry.append = wait_for_the_lock
+    return unlocked
 
 
 async def a_stop_meets_a_locked_registry(world):
     async with world.open_pod("root", quiet(), scope=ROOT) as root:
         kid = await root.spawn("kid", scope=KID, launcher=world.launcher(quiet))
-        unlocked, append = trio.Event(), world.registry.append
-
-        async def wait_for_the_lock(after, facts, *, by=None):
-            with trio.move_on_after(10):
-                await unlocked.wait()
-                return await append(after, facts, by=by)
-            raise RegistryBusyError(10.0, "somebody else")
-
-        world.registry.append = wait_for_the_lock
+        unlocked = locked_by_somebody_else(world.registry)
         failed = trio.Event()
 
         async def stop():
@@ -218,9 +225,29 @@ def broken_the_pod_stands_still_while_the_registry_is_asked(monkeypatch):
     monkeypatch.setattr(PodDesk, "submit", submit_later)
 
 
-@pytest.mark.proves("F16")
+@pytest.mark.proves("F16", "H12")
 def test_while_the_registry_is_locked_a_stop_fails_in_time_and_everything_else_is_answered():
     play(a_stop_meets_a_locked_registry)
+
+
+async def a_run_is_cancelled_while_what_a_dead_child_held_cannot_be_taken_back(world):
+    async with world.open_pod("root", ScriptedWorker(Sleep(3600)), scope=ROOT) as root:
+        kid = await root.spawn("kid", scope=KID, launcher=world.launcher(quiet))
+        async with world.connect(root.address) as client:
+            run = await client.run("go")
+            unlocked = locked_by_somebody_else(world.registry)
+            world.crash(kid)
+            await trio.sleep(1)
+            assert not kid.gone.is_set(), "nobody waits for the registry"
+            with trio.fail_after(1):
+                await client.cancel(run=run)
+                assert (await client.wait(run)).result is RunResult.CANCELLED
+        unlocked.set()
+
+
+@pytest.mark.proves("H18")
+def test_what_takes_its_time_keeps_no_cancellation_waiting():
+    play(a_run_is_cancelled_while_what_a_dead_child_held_cannot_be_taken_back)
 
 
 # A child's end of a run reaches an idle parent (F49), in order (H28).
@@ -448,6 +475,12 @@ def test_two_pods_that_notify_each_other_come_to_rest():
         pytest.param(broken_the_task_is_sent_and_not_confirmed, spawn_with("freeze"), "has no task", id="F2 silent"),
         pytest.param(broken_the_task_is_sent_and_not_confirmed, spawn_with("hang up"), "has no task", id="F2 hangs up"),
         pytest.param(broken_the_pod_stands_still_while_the_registry_is_asked, a_stop_meets_a_locked_registry, "TooSlow", id="F16"),
+        pytest.param(
+            broken_the_pod_stands_still_while_the_registry_is_asked,
+            a_run_is_cancelled_while_what_a_dead_child_held_cannot_be_taken_back,
+            "TooSlow",
+            id="H18",
+        ),
         pytest.param(broken_what_children_report_does_not_wake, a_child_finishes_while_its_parent_is_idle, "I26|TooSlow", id="F49"),
         pytest.param(
             broken_each_report_goes_its_own_way, a_child_finishes_and_leaves_while_its_first_report_is_late, "turn_ended", id="H28"

@@ -10,13 +10,14 @@ from podkit import Scope
 from podkit.errors import PodkitError, PodUnreachableError, WriteConflictError
 from podkit.logic import _table, decide_root
 from podkit.protocol import ListVisiblePods, ScopeRule
+from podkit.tools import pod_tools
 
 # Who cannot be reached is still a child (F9), and is inherited (F9, F22).
 
 
 async def children_cannot_be_reached(world):
-    async with world.open_pod("root", quiet(), scope=ROOT) as root:
-        launcher = world.launcher(quiet)
+    launcher = world.launcher(quiet)
+    async with world.open_pod("root", quiet(), scope=ROOT, tools=pod_tools(launcher)) as root:
         stopped = await root.spawn("a", scope=Scope.write("/w/a"), launcher=launcher)
         cut_off = await root.spawn("b", scope=Scope.write("/w/b"), launcher=launcher)
         world.freeze(stopped)
@@ -28,7 +29,11 @@ async def children_cannot_be_reached(world):
         assert root.scope.at("/w/a") is root.scope.at("/w/b") is READ
         assert await names(world) == ["a", "b", "root"]
         async with world.connect(root.address) as client:
-            visible = await client.send(ListVisiblePods())
+            with trio.fail_after(1):
+                visible = await client.send(ListVisiblePods())
+        with trio.fail_after(1):
+            listed = await root.call_tool("ListPods", {})
+        assert listed.summary.startswith("2 ")
         assert sorted(item["pod_name"] for item in visible.pods) == ["a", "b", "root"]
         world.thaw(stopped)
         world.heal()
@@ -52,7 +57,7 @@ def broken_who_cannot_be_reached_is_no_child(monkeypatch):
     monkeypatch.setattr(Child, "_send", send_or_forget)
 
 
-@pytest.mark.proves("F9")
+@pytest.mark.proves("F9", "H23")
 def test_children_that_cannot_be_reached_stay_children():
     play(children_cannot_be_reached)
 

@@ -2,17 +2,14 @@
 
 import pytest
 import trio
+from scenes import quiet
 
 from podkit import Scope, TaskLauncher
 from podkit.errors import PodUnreachableError, WriteConflictError
 from podkit.protocol import Permission, Snapshot
-from podkit.testing import Say, ScriptedWorker, Sleep, open_world
+from podkit.testing import ScriptedWorker, Sleep, open_world
 
 WRITE, READ = Permission.WRITE, Permission.READ
-
-
-def quiet() -> ScriptedWorker:
-    return ScriptedWorker(Say("done"))
 
 
 @pytest.fixture
@@ -70,6 +67,7 @@ async def test_a_child_that_is_a_task_dies_with_its_parents_program(world, autoj
                 pass
 
 
+@pytest.mark.proves("I38")
 async def test_a_frozen_pod_answers_when_it_goes_on_and_keeps_its_scope_meanwhile(world, autojump_clock):
     async with world.open_pod("root", quiet(), scope=Scope.write("/w")) as root:
         child = await root.spawn("a", scope=Scope.write("/w/a"), launcher=world.launcher(quiet))

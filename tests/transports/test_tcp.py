@@ -165,6 +165,7 @@ def test_a_key_that_is_too_short_or_no_text_is_refused_and_not_repeated(key):
     assert str(key) not in str(caught.value)
 
 
+@pytest.mark.proves("I36")
 async def test_the_key_is_given_and_never_shown():
     transport = TcpTransport(key=KEY)
     assert transport.key("tcp://127.0.0.1:1") == KEY
