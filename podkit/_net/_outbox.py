@@ -12,7 +12,7 @@ import trio
 from podkit.errors import LocalProtocolError
 from podkit.protocol import Error, ErrorCode, Lagged, Shutdown, encode_event
 
-from ._hub import Lens, Record, project
+from ._hub import Lens, Record, project, record_of
 from ._plan_merge import merge, same_block
 from ._plan_snapshot import plan_snapshot
 
@@ -332,4 +332,4 @@ def _merged(group: list[Record]) -> Record:
     if len(group) == 1:
         return group[0]
     first = group[0].first
-    return Record(group[-1].seq, merge([record.event for record in group]), group[0].seq if first is None else first)
+    return record_of(group[-1].seq, merge([record.event for record in group]), group[0].seq if first is None else first)

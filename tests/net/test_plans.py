@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from podkit._net import Origin, Receipts
 from podkit._net._inbox import Inbox
 from podkit._net._plan_admission import Admitted, Refused, forbids, judge_hello
+from podkit._net._plan_late import SHORT, most_bytes, waits
 from podkit._net._plan_outcome import Tally
 from podkit._net._plan_snapshot import Assembly, plan_snapshot
 from podkit.protocol import (
@@ -32,8 +33,11 @@ from podkit.protocol import (
     StatusEvent,
     TextDelta,
     TextDone,
+    ThinkingDelta,
+    ToolCallArgsDelta,
     Usage,
     decode_event,
+    encode_event,
     read_event,
 )
 
@@ -273,3 +277,37 @@ def test_an_unread_snapshot_that_is_not_replaced_leaves_something_missing(fresh)
         inbox.put(EventFrame(TextDelta("x"), None, number))
     assert inbox.recover(fresh=fresh) == (None if fresh else (5, 8))
     assert inbox.missing == ((5, 8) if fresh else None)
+
+
+# What need not be bytes yet.
+
+TEXTS = st.one_of(st.text(max_size=40), st.text(st.characters(max_codepoint=127), max_size=40), st.just("\ud800"), st.just(7))
+NUMBERS = st.one_of(st.none(), st.integers(), st.integers(0, 2**63 - 1), st.just("1"), st.just(True))
+PIECES = st.one_of(
+    st.builds(TextDelta, TEXTS, run=NUMBERS),
+    st.builds(ThinkingDelta, TEXTS, run=NUMBERS),
+    st.builds(ToolCallArgsDelta, id=TEXTS, json=TEXTS, run=NUMBERS),
+    st.builds(TextDone, TEXTS, run=NUMBERS),
+)
+
+
+@given(PIECES, st.integers(0, 2**63 - 1))
+def test_what_has_a_bound_can_be_said_within_it(event, seq):
+    most = most_bytes(event)
+    if most is not None:
+        assert len(encode_event(event, seq=seq)) <= most
+
+
+@given(st.text(st.characters(max_codepoint=127)), st.integers(0, 2**63 - 1))
+def test_plain_pieces_of_a_stream_have_a_bound_and_committed_things_have_none(text, run):
+    assert most_bytes(TextDelta(text, run=run)) == most_bytes(ThinkingDelta(text, run=run)) >= len(text)
+    assert most_bytes(ToolCallArgsDelta(id=text, json=text, run=run)) >= 2 * len(text)
+    assert most_bytes(TextDone(text, run=run)) is None
+
+
+def test_short_pieces_wait_and_nothing_else_does():
+    for make in (TextDelta, ThinkingDelta, lambda text: ToolCallArgsDelta(id="1", json=text)):
+        assert waits(make("x" * SHORT))
+        assert not waits(make("x" * (SHORT + 1)))
+        assert not waits(make(7))
+    assert not waits(TextDone("x"))
