@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("podkit.client")
 
+_MANY = 16  # events after whose reading others run before more is read
 _LAST_WORDS = 5.0  # seconds in which a pod that reads no more is still listened to
 _CLOSING = 1.0  # seconds that closing may take
 
 
 class Link:
-    """One channel to a pod. `run` reads and writes; `heard` is called with every event that is no reply, and `told` once
-    when the connection ends. `ids` gives the names of methods, and never one twice.
+    """One channel to a pod. `run` reads and writes; `heard` is called with the events that came together and are no replies,
+    and `told` once when the connection ends. `ids` gives the names of methods, and never one twice.
 
     Only the writing task touches the channel's sending side, so a caller that gives up leaves no half line behind. `ended` is None
     while the connection stands, then why it does not.
@@ -36,7 +37,7 @@ class Link:
         address: str,
         *,
         ids: Iterator[str],
-        heard: Callable[[EventFrame], None],
+        heard: Callable[[list[EventFrame]], None],
         told: Callable[[], None],
     ) -> None:
         self.ended: str | None = None
@@ -131,9 +132,10 @@ class Link:
             with self._reading:
                 while True:
                     frames = [await self._channel.receive()] if receive_many is None else await receive_many()
-                    for frame in frames:
-                        if not frame.isspace():
-                            self._frame(frame)
+                    self._take_in(frames)
+                    if len(frames) >= _MANY:
+                        # They are read before more of them come.
+                        await trio.lowlevel.checkpoint()
         except trio.EndOfChannel:
             reason = "the pod closed the connection"
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
@@ -162,12 +164,26 @@ class Link:
             _log.exception("writing to a pod failed")
             self.end(f"writing failed: {error!r}")
 
-    def _frame(self, frame: bytes) -> None:
-        said = read_event(frame)
-        if said.re is None:
-            self._heard(said)
-            return
-        # A reply that nobody waits for belongs to somebody who gave up.
-        then = self._waiting.pop(said.re, None)
-        if then is not None:
-            then(said.event)
+    def _take_in(self, frames: list[bytes]) -> None:
+        """Hand out what came together, in order. Raises `ProtocolError` for what is no event, after what stands before it."""
+        said: list[EventFrame] = []
+        try:
+            said.extend(read_event(frame) for frame in frames if not frame.isspace())
+        finally:
+            self._hand_out(said)
+
+    def _hand_out(self, said: list[EventFrame]) -> None:
+        stream: list[EventFrame] = []
+        for frame in said:
+            if frame.re is None:
+                stream.append(frame)
+                continue
+            if stream:
+                self._heard(stream)
+                stream = []
+            # A reply that nobody waits for belongs to somebody who gave up.
+            then = self._waiting.pop(frame.re, None)
+            if then is not None:
+                then(frame.event)
+        if stream:
+            self._heard(stream)

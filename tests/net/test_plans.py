@@ -215,8 +215,8 @@ def test_a_state_after_the_end_does_not_undo_it():
 
 def test_nothing_is_kept_before_the_subscription_starts():
     inbox = Inbox(10)
-    inbox.put(EventFrame(TextDelta("early"), None, 1))
-    inbox.put(EventFrame(Shutdown(), None, 2))
+    inbox.put([EventFrame(TextDelta("early"), None, 1)])
+    inbox.put([EventFrame(Shutdown(), None, 2)])
     assert inbox.shutdown == EventFrame(Shutdown(), None, 2)
     inbox.restart()
     assert inbox.take() is None
@@ -227,18 +227,18 @@ def test_what_has_no_number_survives_an_overrun():
     inbox = Inbox(4)
     inbox.restart()
     for number in range(1, 4):
-        inbox.put(EventFrame(TextDelta(str(number)), None, number))
-    inbox.put(EventFrame(Returned("n1", "gone"), None, None))
-    inbox.put(EventFrame(TextDelta("4"), None, 4))
-    inbox.put(EventFrame(Returned("n2", "gone"), None, None))
-    inbox.put(EventFrame(TextDelta("5"), None, 5))
+        inbox.put([EventFrame(TextDelta(str(number)), None, number)])
+    inbox.put([EventFrame(Returned("n1", "gone"), None, None)])
+    inbox.put([EventFrame(TextDelta("4"), None, 4)])
+    inbox.put([EventFrame(Returned("n2", "gone"), None, None)])
+    inbox.put([EventFrame(TextDelta("5"), None, 5)])
     assert inbox.overrun
     kept = [EventFrame(Returned("n1", "gone")), EventFrame(Returned("n2", "gone")), None]
     assert [inbox.take(), inbox.take(), inbox.take()] == kept
     assert inbox.recover(fresh=True) == (1, 5)
     inbox.skip()
     for number in range(6, 9):
-        inbox.put(EventFrame(TextDelta("between"), None, number))
+        inbox.put([EventFrame(TextDelta("between"), None, number)])
     assert inbox.missing == (6, 8)
     inbox.restart()
     assert (len(inbox), inbox.missing) == (0, None)
@@ -247,10 +247,10 @@ def test_what_has_no_number_survives_an_overrun():
 def test_what_the_pod_said_was_missing_is_missing_too():
     inbox = Inbox(2)
     inbox.restart()
-    inbox.put(EventFrame(TextDelta("1"), None, 1))
-    inbox.put(EventFrame(Lagged(2, 50), None, None))
-    inbox.put(EventFrame(Snapshot((), GREETING), None, 50))
-    inbox.put(EventFrame(Lagged(51, 60), None, None))
+    inbox.put([EventFrame(TextDelta("1"), None, 1)])
+    inbox.put([EventFrame(Lagged(2, 50), None, None)])
+    inbox.put([EventFrame(Snapshot((), GREETING), None, 50)])
+    inbox.put([EventFrame(Lagged(51, 60), None, None)])
     assert inbox.recover(fresh=True) == (1, 60)
 
 
@@ -258,7 +258,7 @@ def test_events_without_numbers_are_bounded_too():
     inbox = Inbox(3)
     inbox.restart()
     for number in range(10):
-        inbox.put(EventFrame(Returned(str(number), "x"), None, None))
+        inbox.put([EventFrame(Returned(str(number), "x"), None, None)])
     assert len(inbox) <= 3
 
 
@@ -272,9 +272,9 @@ def test_entries_of_very_different_length_are_cut_finer():
 def test_an_unread_snapshot_that_is_not_replaced_leaves_something_missing(fresh):
     inbox = Inbox(3)
     inbox.restart()
-    inbox.put(EventFrame(Snapshot((), GREETING), None, 4))
+    inbox.put([EventFrame(Snapshot((), GREETING), None, 4)])
     for number in range(5, 9):
-        inbox.put(EventFrame(TextDelta("x"), None, number))
+        inbox.put([EventFrame(TextDelta("x"), None, number)])
     assert inbox.recover(fresh=fresh) == (None if fresh else (5, 8))
     assert inbox.missing == ((5, 8) if fresh else None)
 

@@ -277,13 +277,13 @@ _NET = (
         "the beginning of any turn confirms every method that waits",
         (
             Edit(
-                "podkit._net._link:Link._frame",
-                "    if said.re is None:\n",
-                "    if said.re is None:\n"
-                '        if type(said.event).__name__ == "TurnStart":\n'
-                "            from podkit.protocol import Accepted\n"
-                "            for name in list(self._waiting):\n"
-                "                self._waiting.pop(name)(Accepted(run=said.event.run))\n",
+                "podkit._net._link:Link._hand_out",
+                "        if frame.re is None:\n",
+                "        if frame.re is None:\n"
+                '            if type(frame.event).__name__ == "TurnStart":\n'
+                "                from podkit.protocol import Accepted\n"
+                "                for name in list(self._waiting):\n"
+                "                    self._waiting.pop(name)(Accepted(run=frame.event.run))\n",
             ),
         ),
         caught=("promises 15",),
