@@ -268,6 +268,11 @@ class Hub:
             del self._subscribers[subscriber]
             self._round = ()
 
+    def catch_up(self, subscriber: Fanned) -> None:
+        """Write `subscriber` the events until now, if it is written to directly. It may fall while that is tried."""
+        if subscriber in self.fan:
+            self.fan.flush()
+
     def step_back(self, subscriber: Fanned) -> None:
         """Hand events to `subscriber` again, after writing it those until now: it has something else to write in between."""
         if subscriber in self.fan:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from podkit.errors import LocalProtocolError, PodUnreachableError, ProtocolError
-from podkit.protocol import encode_method, read_event
+from podkit.errors import LocalProtocolError, PodUnreachableError, ProtocolError, RemoteProtocolError
+from podkit.protocol import encode_method, read_event, read_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,8 +27,9 @@ class Link:
     """One channel to a pod. `run` reads and writes; `heard` is called with the events that came together and are no replies,
     and `told` once when the connection ends. `ids` gives the names of methods, and never one twice.
 
-    Only the writing task touches the channel's sending side, so a caller that gives up leaves no half line behind. `ended` is None
-    while the connection stands, then why it does not.
+    A method is written at once when nothing is before it and the channel can be tried without waiting; else only the writing task
+    touches the channel's sending side, so a caller that gives up leaves no half line behind. `ended` is None while the connection
+    stands, then why it does not.
     """
 
     def __init__(
@@ -45,6 +46,8 @@ class Link:
         self._waiting: dict[str, Callable[[Event | None], None]] = {}
         self._out: deque[tuple[str, bytes]] = deque()
         self._writer = trio.lowlevel.ParkingLot()
+        self._direct: Callable[[bytes], bool] | None = getattr(channel, "send_nowait", None)
+        self._idle = self._torn = False  # the writer waits for something to write; the channel keeps the rest of a direct write
         self._reading = trio.CancelScope()
         self._told = told
 
@@ -64,9 +67,22 @@ class Link:
             raise LocalProtocolError(f"a method with the id {name} is under way on this connection")
         frame = encode_method(method, id=name, run=run)
         self._waiting[name] = then
-        self._out.append((name, frame))
-        self._writer.unpark()
+        if not self._written(frame):
+            self._out.append((name, frame))
+            self._writer.unpark()
         return name
+
+    def _written(self, frame: bytes) -> bool:
+        """Write it at once, if that can be done."""
+        if self._direct is None or not self._idle or self._out or self._torn:
+            return False
+        try:
+            self._torn = not self._direct(frame + b"\n")
+        except Exception:  # noqa: BLE001 - there is no room, or the connection's trouble, which the writer will meet again
+            return False
+        if self._torn:
+            self._writer.unpark()
+        return True
 
     async def ask(self, method: Method, *, run: int | None = None, id: str | None = None) -> Event:
         """Send a method and return its reply. When cancelled, the reply is dropped, and the method too if it was not sent yet."""
@@ -152,11 +168,14 @@ class Link:
         """Send what is queued until the connection ends."""
         try:
             while self.ended is None:
-                if not self._out:
-                    await self._writer.park()
-                    continue
-                _name, frame = self._out.popleft()
-                await self._channel.send(frame)
+                if self._torn:
+                    self._torn = False
+                    await self._channel.send_many(())  # type: ignore[attr-defined]
+                elif self._out:
+                    _name, frame = self._out.popleft()
+                    await self._channel.send(frame)
+                else:
+                    await self._work()
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             # What the pod said before it stopped reading is still on its way to us.
             self._reading.deadline = trio.current_time() + _LAST_WORDS
@@ -164,15 +183,33 @@ class Link:
             _log.exception("writing to a pod failed")
             self.end(f"writing failed: {error!r}")
 
+    async def _work(self) -> None:
+        """Return when there may be something to write."""
+        self._idle = True
+        try:
+            await self._writer.park()
+        finally:
+            self._idle = False
+
     def _take_in(self, frames: list[bytes]) -> None:
         """Hand out what came together, in order. Raises `ProtocolError` for what is no event, after what stands before it."""
-        said: list[EventFrame] = []
-        try:
-            said.extend(read_event(frame) for frame in frames if not frame.isspace())
-        finally:
+        if len(frames) == 1 and not frames[0].isspace():
+            self._hand_out([read_event(frames[0])])
+            return
+        read = read_events(b"\n".join(frames))
+        said = [frame for frame in read if not isinstance(frame, RemoteProtocolError)]
+        if len(said) == len(read):
             self._hand_out(said)
+            return
+        first = next(at for at, frame in enumerate(read) if isinstance(frame, RemoteProtocolError))
+        self._hand_out(said[:first])
+        raise read[first]  # type: ignore[misc]
 
     def _hand_out(self, said: list[EventFrame]) -> None:
+        if not [frame for frame in said if frame.re is not None]:
+            if said:
+                self._heard(said)
+            return
         stream: list[EventFrame] = []
         for frame in said:
             if frame.re is None:
