@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._fast import ByteStream, FastSocket
 
 _BURST = 32  # so many operations in a row may go without letting others run
+_BULK = 4096  # bytes that came at once after which more are probably here already
 
 
 class LineChannel(trio.abc.Channel[bytes]):
@@ -35,6 +36,7 @@ class LineChannel(trio.abc.Channel[bytes]):
         self._sending = False
         self._receiving = False
         self._burst = 0
+        self._bulk = False  # the last read brought much: it is worth looking for more without waiting
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}{' closed' if self._closed else ''} holding {len(self._frames)} frames>"
@@ -127,10 +129,12 @@ class LineChannel(trio.abc.Channel[bytes]):
         try:
             if self._decoder.failed:  # the lines before the overlong one have been handed out, so now it is told
                 self._decoder.finish()
-            data = self._here()
+            # Whoever asks and answers one line at a time would look in vain each time.
+            data = self._here() if self._bulk else None
             if data is None:
                 parked, self._burst = True, 0
                 data = await self._stream.receive()
+            self._bulk = len(data) >= _BULK
             if data:
                 self._frames.extend(self._decoder.feed(data))
             else:
@@ -180,7 +184,8 @@ class SocketChannel(LineChannel):
         """
         if self._sending or self._rest is not None:
             raise trio.WouldBlock
-        self._check_sendable()
+        if self._closed or self._send_failed:
+            self._check_sendable()
         try:
             sent = self._socket.send_nowait(lines)
         except trio.BrokenResourceError:
