@@ -29,6 +29,7 @@ from podkit.protocol import (
     RunResult,
     Shutdown,
     Snapshot,
+    SnapshotBegin,
     Status,
     StatusEvent,
     TextDelta,
@@ -277,6 +278,44 @@ def test_an_unread_snapshot_that_is_not_replaced_leaves_something_missing(fresh)
         inbox.put([EventFrame(TextDelta("x"), None, number)])
     assert inbox.recover(fresh=fresh) == (None if fresh else (5, 8))
     assert inbox.missing == ((5, 8) if fresh else None)
+
+
+SAID = st.one_of(
+    st.sampled_from(
+        [
+            EventFrame(TextDelta("x"), seq=3),
+            EventFrame(TextDelta("y"), seq=4),
+            EventFrame(Returned("n", "gone")),
+            EventFrame(Lagged(2, 50)),
+            EventFrame(Snapshot((), GREETING), seq=50),
+            EventFrame(Shutdown(), seq=60),
+            EventFrame(SnapshotBegin(7, 0, greeting=GREETING)),
+            EventFrame(SnapshotBegin(8, 0, greeting=GREETING)),
+        ]
+    ),
+    st.builds(lambda seq: EventFrame(TextDelta("z"), seq=seq), st.integers(1, 99)),
+)
+
+
+@given(st.lists(st.tuples(st.lists(SAID, min_size=1, max_size=6), st.sampled_from(["", "take", "skip", "restart"])), max_size=12))
+def test_what_comes_together_is_taken_in_as_if_it_came_one_by_one(steps):
+    together, alone = Inbox(5), Inbox(5)
+    for batch, then in steps:
+        together.put(batch)
+        for said in batch:
+            alone.put([said])
+        for inbox in (together, alone):
+            match then:
+                case "take":
+                    inbox.take()
+                case "skip":
+                    inbox.skip()
+                case "restart":
+                    inbox.restart()
+        state = [
+            (inbox._queue, inbox.point, inbox.missing, inbox.overrun, inbox.skipping, inbox.shutdown) for inbox in (together, alone)
+        ]
+        assert state[0] == state[1]
 
 
 # What need not be bytes yet.
