@@ -278,12 +278,12 @@ _NET = (
         (
             Edit(
                 "podkit._net._link:Link._hand_out",
-                "        if frame.re is None:\n",
-                "        if frame.re is None:\n"
-                '            if type(frame.event).__name__ == "TurnStart":\n'
-                "                from podkit.protocol import Accepted\n"
-                "                for name in list(self._waiting):\n"
-                "                    self._waiting.pop(name)(Accepted(run=frame.event.run))\n",
+                "        if not [frame for frame in said if frame.re is not None]:\n",
+                '        if any(type(frame.event).__name__ == "TurnStart" for frame in said):\n'
+                "            from podkit.protocol import Accepted\n"
+                "            for name in list(self._waiting):\n"
+                "                self._waiting.pop(name)(Accepted())\n"
+                "        if not [frame for frame in said if frame.re is not None]:\n",
             ),
         ),
         caught=("promises 15",),
