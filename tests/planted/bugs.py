@@ -278,15 +278,16 @@ _NET = (
         (
             Edit(
                 "podkit._net._link:Link._hand_out",
-                "        if not [frame for frame in said if frame.re is not None]:\n",
-                '        if any(type(frame.event).__name__ == "TurnStart" for frame in said):\n'
+                "    if not [frame",
+                "    for frame in said:\n"
+                '        if type(frame.event).__name__ == "TurnStart":\n'
                 "            from podkit.protocol import Accepted\n"
                 "            for name in list(self._waiting):\n"
-                "                self._waiting.pop(name)(Accepted())\n"
-                "        if not [frame for frame in said if frame.re is not None]:\n",
+                "                self._waiting.pop(name)(Accepted(run=frame.event.run))\n"
+                "    if not [frame",
             ),
         ),
-        caught=("promises 15",),
+        caught=("promises 17",),
     ),
     Bug(
         "P19",
