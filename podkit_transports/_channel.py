@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._fast import ByteStream, FastSocket
 
 _BURST = 32  # so many operations in a row may go without letting others run
+_BULK = 4096  # bytes that came at once after which more are probably here already
 
 
 class LineChannel(trio.abc.Channel[bytes]):
@@ -38,6 +39,7 @@ class LineChannel(trio.abc.Channel[bytes]):
         self._sending = False
         self._receiving = False
         self._burst = 0
+        self._bulk = False  # the last read brought much: it is worth looking for more without waiting
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}{' closed' if self._closed else ''} holding {len(self._frames)} frames>"
@@ -140,10 +142,12 @@ class LineChannel(trio.abc.Channel[bytes]):
             if self._left == 0:
                 raise RemoteProtocolError("no whole frame in as many bytes as may be read", fatal=True)
             most = CHUNK if self._left is None else min(self._left, CHUNK)
-            data = self._here(most)
+            # Whoever asks and answers one line at a time would look in vain each time.
+            data = self._here(most) if self._bulk else None
             if data is None:
                 parked, self._burst = True, 0
                 data = await self._stream.receive(most)
+            self._bulk = len(data) >= _BULK
             if self._left is not None:
                 self._left -= len(data)
             if data:
@@ -195,7 +199,8 @@ class SocketChannel(LineChannel):
         """
         if self._sending or self._rest is not None:
             raise trio.WouldBlock
-        self._check_sendable()
+        if self._closed or self._send_failed:
+            self._check_sendable()
         try:
             sent = self._socket.send_nowait(lines)
         except trio.BrokenResourceError:

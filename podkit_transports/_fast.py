@@ -49,7 +49,8 @@ class FastSocket:
 
     def receive_nowait(self, most: int = CHUNK) -> bytes | None:
         """What has arrived, at most so many bytes. Nothing at the end of the stream, None when nothing is here yet."""
-        self._check()
+        if self._closed:
+            self._check()
         try:
             return self._sock.recv(most)
         except BlockingIOError:
@@ -68,7 +69,8 @@ class FastSocket:
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """Send what there is room for; returns how many bytes that was."""
-        self._check()
+        if self._closed:
+            self._check()
         try:
             return self._sock.send(data)
         except BlockingIOError:

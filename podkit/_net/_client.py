@@ -20,14 +20,15 @@ from ._plan_admission import PROTOCOL
 from ._plan_welcome import CLIENT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
+    from typing import Any
 
     from podkit.abc import Transport
     from podkit.protocol import BirthCredential, Event, Method
 
     from ._plan_reconnect import Reconnect
 
-_BURST = 32  # events that are here already are handed out so many at a time without letting others run
+_BURST = 128  # events that are here already are handed out so many at a time without letting others run
 
 
 class Client(Controls, trio.abc.ReceiveChannel["Event"]):
@@ -83,6 +84,13 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
 
     async def receive(self) -> Event:
         """The next event. Cancellation is noticed every time; others run when nothing is here yet, and now and then besides."""
+        return await self._receive(trio.EndOfChannel)
+
+    def __anext__(self) -> Coroutine[Any, Any, Event]:
+        return self._receive(StopAsyncIteration)
+
+    async def _receive(self, end: type[Exception]) -> Event:
+        """The next event; `end` is raised after the last one."""
         self._burst += 1
         if self._burst < _BURST:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -92,14 +100,17 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
         while True:
             if self._closed:
                 raise trio.ClosedResourceError("this client was closed")
-            event = self._next()
-            if event is not None:
-                return event
+            # Most of a stream is here already, and then nothing has to be waited for or found out.
+            item = self._inbox.take() or self._next()
+            if item is not None:
+                if item.seq is not None:
+                    self.seq = item.seq
+                return item.event
             if self._over:
-                raise trio.EndOfChannel
+                raise end
             if self._line.ended is not None:
                 if self._hello.subscribe is Subscribe.NONE:
-                    raise trio.EndOfChannel
+                    raise end
                 raise PodUnreachableError(self.address, self._line.ended)
             await self._changed.park()
 
@@ -109,16 +120,12 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
         self.changed()
         await self._line.aclose()
 
-    def _next(self) -> Event | None:
+    def _next(self) -> EventFrame | None:
         while (item := self._take()) is None and self._newer is not None and not self._over:
             welcome, self._inbox = self._newer
             self._newer = None
             self._name(welcome)
-        if item is None:
-            return None
-        if item.seq is not None:
-            self.seq = item.seq
-        return item.event
+        return item
 
     def _take(self) -> EventFrame | None:
         """The next event of the incarnation that is read now."""
@@ -149,8 +156,8 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
 
     # What the line tells us.
 
-    def heard(self, said: EventFrame) -> None:
-        """The line's side: something that is no reply."""
+    def heard(self, said: list[EventFrame]) -> None:
+        """The line's side: what came together and is no reply."""
         self._newest.put(said)
         self.changed()
 

@@ -214,6 +214,7 @@ class Connection:
     async def _lines(self, frames: list[bytes]) -> bool:
         """Handle these lines and write what is answered at once; False when one of them was the last."""
         self._reading = True
+        self._outbox.corked = len(frames) > 1
         try:
             for frame in frames:
                 if not self._line(frame):
@@ -223,7 +224,7 @@ class Connection:
                     await self._outbox.room()
             return True
         finally:
-            self._reading = False
+            self._reading = self._outbox.corked = False
             self._write_now()
 
     def _read_at_most(self, count: int | None) -> None:
@@ -277,6 +278,8 @@ class Connection:
 
     def _hello(self, hello: Hello, id: str | None) -> bool:
         desk = self._desk
+        # What is subscribed to goes out with the answer, and the writer then sees whether it is level.
+        self._outbox.corked = True
         verdict = judge_hello(hello, key=self._house.key, admits_birth=desk.admits_birth, now=self._origin)
         if isinstance(verdict, Refused):
             # Who says hello knows these codes, whatever the connection spoke until now.

@@ -20,19 +20,20 @@ class Fan:
     What is published in one turn of the loop is joined and written to each of them by `run`, or earlier when it is much. Each
     member comes with a function that writes whole lines as far as they go (see `send_nowait` of `podkit.abc.Transport`).
     Whoever cannot take all of it leaves, and `fell` is told: the member, what was published, and whether part of it was
-    written, so that the rest comes first.
+    written, so that the rest comes first. `settle` is called before anything is written or anybody comes or leaves, and offers
+    what was published and not offered yet.
     """
 
     running: bool
 
-    def __init__(self, fell: Callable[[Fanned, list[Record], bool], None]) -> None:
+    def __init__(self, fell: Callable[[Fanned, list[Record], bool], None], settle: Callable[[], None]) -> None:
         self.running = False
-        self._fell = fell
+        self._fell, self._settle = fell, settle
         self._members: dict[Fanned, Callable[[bytes], bool]] = {}
         self._records: list[Record] = []
         self._frames: list[bytes] = []
         self._size = 0
-        self._turn = trio.lowlevel.ParkingLot()
+        self._writer: trio.lowlevel.Task | None = None  # while it waits for something to write
 
     def __repr__(self) -> str:
         return f"<Fan of {len(self._members)}, {len(self._records)} events to write>"
@@ -64,21 +65,27 @@ class Fan:
         self._members.clear()
         return left
 
-    def offer(self, record: Record) -> None:
-        """One event for all members. Never waits."""
-        frame = record.frame("full")
-        if frame is None:
-            return
-        if not self._records:
-            self._turn.unpark_all()
-        self._records.append(record)
-        self._frames.append(frame)
-        self._size += len(frame)
+    def wake(self) -> None:
+        """Something was published: write at the end of this turn."""
+        if self._members and self._writer is not None:
+            trio.lowlevel.reschedule(self._writer)
+            self._writer = None
+
+    def offer(self, records: list[Record], frames: list[bytes], size: int) -> None:
+        """The next events, and as bytes, for all members. Never waits."""
+        self.wake()
+        self._records += records
+        self._frames += frames
+        self._size += size
         if self._size >= _AT_ONCE:
-            self.flush()
+            self._write()
 
     def flush(self) -> None:
-        """Write what is joined."""
+        """Write what was published until now."""
+        self._settle()
+        self._write()
+
+    def _write(self) -> None:
         if not self._records:
             return
         records, self._records = self._records, []
@@ -98,11 +105,17 @@ class Fan:
             self._fell(member, records, torn)
 
     async def run(self) -> None:
-        """Write at the end of every turn in which something was published, until cancelled."""
+        """Write at the end of every turn in which something was published, until cancelled. One task at a time."""
+
+        def stop_waiting(_raise: object) -> trio.lowlevel.Abort:
+            self._writer = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
         self.running = True
         try:
             while True:
-                await self._turn.park()
+                self._writer = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(stop_waiting)
                 self.flush()
         finally:
             self.running = False

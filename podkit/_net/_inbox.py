@@ -8,6 +8,9 @@ from podkit.protocol import EventFrame, Lagged, Shutdown, Snapshot, SnapshotBegi
 
 from ._plan_snapshot import Assembly, session_of
 
+_APART = frozenset({Shutdown, SnapshotBegin, SnapshotChunk, SnapshotEnd, Lagged})
+"""What is more than one event further on in the stream."""
+
 
 class Inbox:
     """Holds at most `limit` events. When more come, those with a number are dropped until `restart`.
@@ -71,8 +74,23 @@ class Inbox:
         missing, self.missing = self.missing, None
         return missing
 
-    def put(self, said: EventFrame) -> None:
-        """Take in what is no reply. Raises `RemoteProtocolError` for a snapshot in pieces that do not fit together."""
+    def put(self, batch: list[EventFrame]) -> None:
+        """Take in what came together and is no reply. Raises `RemoteProtocolError` for pieces of a snapshot that do not fit."""
+        last = batch[-1].seq
+        if (
+            last is not None
+            and not (self.skipping or self.overrun)
+            and len(self._queue) + len(batch) <= self._limit
+            and _APART.isdisjoint([type(said.event) for said in batch])
+        ):
+            # Most of a stream: nothing to look at one by one.
+            self._last = last
+            self._queue += batch
+            return
+        for said in batch:
+            self._put(said)
+
+    def _put(self, said: EventFrame) -> None:
         event = said.event
         if isinstance(event, Shutdown):
             self.shutdown = said

@@ -40,8 +40,8 @@ class Side(Protocol):
         """The pod let us in. Returns why we do not want that pod, None when we do."""
         ...
 
-    def heard(self, said: EventFrame) -> None:
-        """An event that is no reply, after the welcome."""
+    def heard(self, said: list[EventFrame]) -> None:
+        """Events that came together and are no replies, after the welcome."""
         ...
 
     def finished(self) -> bool:
@@ -116,12 +116,14 @@ class Line:
                 answers.append(wrong or reply)
                 answered.set()
 
-        def heard(said: EventFrame) -> None:
+        def heard(said: list[EventFrame]) -> None:
             if self._welcome is not None:
                 self._side.heard(said)
-            elif isinstance(said.event, Error) and said.seq is None:
-                # Turned away at the door, before anybody read our hello.
-                answer(said.event)
+                return
+            for first in said:
+                if isinstance(first.event, Error) and first.seq is None:
+                    # Turned away at the door, before anybody read our hello.
+                    answer(first.event)
 
         self._welcome = None
         link = self.link = Link(channel, self._address, ids=self._ids, heard=heard, told=self._lost)

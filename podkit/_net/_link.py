@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from podkit.errors import LocalProtocolError, PodUnreachableError, ProtocolError
-from podkit.protocol import encode_method, read_event
+from podkit.errors import LocalProtocolError, PodUnreachableError, ProtocolError, RemoteProtocolError
+from podkit.protocol import encode_method, read_event, read_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("podkit.client")
 
+_MANY = 16  # events after whose reading others run before more is read
 _LAST_WORDS = 5.0  # seconds in which a pod that reads no more is still listened to
 _CLOSING = 1.0  # seconds that closing may take
 
 
 class Link:
-    """One channel to a pod. `run` reads and writes; `heard` is called with every event that is no reply, and `told` once
-    when the connection ends. `ids` gives the names of methods, and never one twice.
+    """One channel to a pod. `run` reads and writes; `heard` is called with the events that came together and are no replies,
+    and `told` once when the connection ends. `ids` gives the names of methods, and never one twice.
 
-    Only the writing task touches the channel's sending side, so a caller that gives up leaves no half line behind. `ended` is None
-    while the connection stands, then why it does not.
+    A method is written at once when nothing is before it and the channel can be tried without waiting; else only the writing task
+    touches the channel's sending side, so a caller that gives up leaves no half line behind. `ended` is None while the connection
+    stands, then why it does not.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class Link:
         address: str,
         *,
         ids: Iterator[str],
-        heard: Callable[[EventFrame], None],
+        heard: Callable[[list[EventFrame]], None],
         told: Callable[[], None],
     ) -> None:
         self.ended: str | None = None
@@ -44,6 +46,8 @@ class Link:
         self._waiting: dict[str, Callable[[Event | None], None]] = {}
         self._out: deque[tuple[str, bytes]] = deque()
         self._writer = trio.lowlevel.ParkingLot()
+        self._direct: Callable[[bytes], bool] | None = getattr(channel, "send_nowait", None)
+        self._idle = self._torn = False  # the writer waits for something to write; the channel keeps the rest of a direct write
         self._reading = trio.CancelScope()
         self._told = told
 
@@ -63,9 +67,22 @@ class Link:
             raise LocalProtocolError(f"a method with the id {name} is under way on this connection")
         frame = encode_method(method, id=name, run=run)
         self._waiting[name] = then
-        self._out.append((name, frame))
-        self._writer.unpark()
+        if not self._written(frame):
+            self._out.append((name, frame))
+            self._writer.unpark()
         return name
+
+    def _written(self, frame: bytes) -> bool:
+        """Write it at once, if that can be done."""
+        if self._direct is None or not self._idle or self._out or self._torn:
+            return False
+        try:
+            self._torn = not self._direct(frame + b"\n")
+        except Exception:  # noqa: BLE001 - there is no room, or the connection's trouble, which the writer will meet again
+            return False
+        if self._torn:
+            self._writer.unpark()
+        return True
 
     async def ask(self, method: Method, *, run: int | None = None, id: str | None = None) -> Event:
         """Send a method and return its reply. When cancelled, the reply is dropped, and the method too if it was not sent yet."""
@@ -131,9 +148,10 @@ class Link:
             with self._reading:
                 while True:
                     frames = [await self._channel.receive()] if receive_many is None else await receive_many()
-                    for frame in frames:
-                        if not frame.isspace():
-                            self._frame(frame)
+                    self._take_in(frames)
+                    if len(frames) >= _MANY:
+                        # They are read before more of them come.
+                        await trio.lowlevel.checkpoint()
         except trio.EndOfChannel:
             reason = "the pod closed the connection"
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
@@ -150,11 +168,14 @@ class Link:
         """Send what is queued until the connection ends."""
         try:
             while self.ended is None:
-                if not self._out:
-                    await self._writer.park()
-                    continue
-                _name, frame = self._out.popleft()
-                await self._channel.send(frame)
+                if self._torn:
+                    self._torn = False
+                    await self._channel.send_many(())  # type: ignore[attr-defined]
+                elif self._out:
+                    _name, frame = self._out.popleft()
+                    await self._channel.send(frame)
+                else:
+                    await self._work()
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             # What the pod said before it stopped reading is still on its way to us.
             self._reading.deadline = trio.current_time() + _LAST_WORDS
@@ -162,12 +183,44 @@ class Link:
             _log.exception("writing to a pod failed")
             self.end(f"writing failed: {error!r}")
 
-    def _frame(self, frame: bytes) -> None:
-        said = read_event(frame)
-        if said.re is None:
-            self._heard(said)
+    async def _work(self) -> None:
+        """Return when there may be something to write."""
+        self._idle = True
+        try:
+            await self._writer.park()
+        finally:
+            self._idle = False
+
+    def _take_in(self, frames: list[bytes]) -> None:
+        """Hand out what came together, in order. Raises `ProtocolError` for what is no event, after what stands before it."""
+        if len(frames) == 1 and not frames[0].isspace():
+            self._hand_out([read_event(frames[0])])
             return
-        # A reply that nobody waits for belongs to somebody who gave up.
-        then = self._waiting.pop(said.re, None)
-        if then is not None:
-            then(said.event)
+        read = read_events(b"\n".join(frames))
+        said = [frame for frame in read if not isinstance(frame, RemoteProtocolError)]
+        if len(said) == len(read):
+            self._hand_out(said)
+            return
+        first = next(at for at, frame in enumerate(read) if isinstance(frame, RemoteProtocolError))
+        self._hand_out(said[:first])
+        raise read[first]  # type: ignore[misc]
+
+    def _hand_out(self, said: list[EventFrame]) -> None:
+        if not [frame for frame in said if frame.re is not None]:
+            if said:
+                self._heard(said)
+            return
+        stream: list[EventFrame] = []
+        for frame in said:
+            if frame.re is None:
+                stream.append(frame)
+                continue
+            if stream:
+                self._heard(stream)
+                stream = []
+            # A reply that nobody waits for belongs to somebody who gave up.
+            then = self._waiting.pop(frame.re, None)
+            if then is not None:
+                then(frame.event)
+        if stream:
+            self._heard(stream)

@@ -12,7 +12,7 @@ import trio
 from podkit.errors import LocalProtocolError
 from podkit.protocol import Error, ErrorCode, Lagged, Shutdown, encode_event
 
-from ._hub import Lens, Record, project
+from ._hub import Lens, Record, project, record_of
 from ._plan_merge import merge, same_block
 from ._plan_snapshot import plan_snapshot
 
@@ -61,7 +61,9 @@ class Outbox:
     one. When that does not make enough room, an admitted peer gets `lagged` and a fresh snapshot once the writer gets
     there, and a plain one is cut off (`cut` is called). `fresh` takes a snapshot and its number. Replies are bounded by not
     reading on while `crowded`. With `hub` and `direct`, a function that writes lines without waiting, an admitted peer whose
-    queue is empty is written to by the hub itself. `stir` is called when something was put in and no writer waits for it.
+    queue is empty is written to by the hub itself, and a reply to anybody whose queue is empty is written at once; `corked` says
+    that more replies are about to come, which then go out together. `stir` is called when something was put in and no writer
+    waits for it.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Outbox:
     ) -> None:
         self.lens: Lens = lens
         self.dead = False  # nothing will be written any more
+        self.corked = False
         self._limits, self._fresh, self._cut = limits, fresh, cut
         self._items: deque[_Item] = deque()
         self._events = self._event_bytes = 0
@@ -110,11 +113,30 @@ class Outbox:
         except LocalProtocolError as error:
             _log.error("a reply cannot be said on the wire: %s", error)
             frame = encode_event(Error(ErrorCode.INTERNAL, "the answer could not be encoded"), re=re)
+        if self._written(frame):
+            return
         self._step_back()
         self._items.append(_Reply(frame))
         self._unsent += 1
         self._unsent_bytes += len(frame)
         self._wake()
+
+    def _written(self, frame: bytes) -> bool:
+        """Write a reply at once, if nothing is before it and that can be done."""
+        if self._direct is None or not self._parked or self.corked:
+            return False
+        if self._hub is not None:
+            self._hub.catch_up(self)
+        if self._items or self._torn:
+            return False
+        try:
+            whole = self._direct(frame + b"\n")
+        except Exception:  # noqa: BLE001 - there is no room, or the connection's trouble, which the writer will meet again
+            return False
+        if not whole:
+            self._step_back()
+            self.tear()
+        return True
 
     def show(self, event: Event) -> None:
         """Queue something of the prelude: a snapshot as of now, or an alert from before."""
@@ -199,7 +221,10 @@ class Outbox:
             if self._hub is not None and self._direct is not None and self.lens == "full":
                 self._hub.level(self, self._direct)
             self._parked = True
-            await self._writer.park()
+            try:
+                await self._writer.park()
+            finally:
+                self._parked = False
 
     def tear(self) -> None:
         """The hub's side: part of what it wrote directly is kept by the channel and has to go first."""
@@ -332,4 +357,4 @@ def _merged(group: list[Record]) -> Record:
     if len(group) == 1:
         return group[0]
     first = group[0].first
-    return Record(group[-1].seq, merge([record.event for record in group]), group[0].seq if first is None else first)
+    return record_of(group[-1].seq, merge([record.event for record in group]), group[0].seq if first is None else first)

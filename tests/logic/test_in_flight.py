@@ -165,4 +165,44 @@ def test_a_text_in_very_many_pieces_is_one_text():
         state.fold(TextDelta(f"{number} "))
     assert state.data() == {"blocks": [{"kind": "text", "text": "".join(f"{number} " for number in range(3000))}]}
     assert "1 blocks" in repr(state)
-    assert max(len(block.parts) for block in state._blocks.values()) <= 1025
+    assert max(len(block._parts) + len(block._fresh) for block in state._blocks.values()) <= 1027
+
+
+@pytest.mark.proves("I35")
+def test_a_text_over_the_limit_is_copied_no_more_often_for_being_in_many_pieces():
+    class Piece(str):
+        """A text that knows how much of it was copied."""
+
+        copied = 0
+        __slots__ = ()
+
+        def __getitem__(self, part):
+            made = Piece(str.__getitem__(self, part))
+            Piece.copied += len(made)
+            return made
+
+    state, limit = InFlight(100_000), 100_000
+    state.fold(TextDelta(Piece("a" * limit)))
+    state._blocks["text"]._gather()
+    state._blocks["text"]._parts[0] = Piece(state._blocks["text"]._parts[0])
+    for _ in range(limit):
+        state.fold(TextDelta("b"))
+    assert 0 < Piece.copied <= limit
+    (block,) = state.data()["blocks"]
+    assert (block["text"], block["missing"]) == ("b" * (limit - 64), limit + 64)
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([*STREAM, *VOID, TextDone("x"), TextDelta(""), TextDelta("xyz" * 9)]), max_size=30), max_size=9
+    ),
+    st.integers(1, 800),
+)
+def test_many_events_at_once_leave_what_one_after_the_other_leaves(batches, limit):
+    one, many = InFlight(limit), InFlight(limit)
+    for batch in batches:
+        for event in batch:
+            one.fold(event)
+        many.fold_all(batch)
+        assert many.data() == one.data()
+        assert many._size == one._size

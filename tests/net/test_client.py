@@ -760,7 +760,7 @@ async def test_what_is_cancelled_while_it_waits_to_go_out_never_does():
 
 async def test_iterating_over_events_that_are_here_already_lets_others_run_and_can_be_cancelled(serve):
     async with serve() as pod, pod.client(subscribe="live") as client:
-        for number in range(200):
+        for number in range(700):
             pod.desk.hub.publish(TextDone(str(number)))
         await trio.testing.wait_all_tasks_blocked()
         turns, seen = 0, 0
@@ -774,7 +774,7 @@ async def test_iterating_over_events_that_are_here_already_lets_others_run_and_c
         with trio.fail_after(5):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(other)
-                for seen in range(190):
+                for seen in range(690):
                     assert (await client.receive()).text == str(seen)
                 nursery.cancel_scope.cancel()
         assert turns >= 3

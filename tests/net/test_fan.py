@@ -6,9 +6,8 @@ import pytest
 import trio
 
 from podkit._net import Hub
-from podkit._net._fan import Fan
 from podkit.logic import Limits
-from podkit.protocol import Accepted, Lagged, Notify, Shutdown, Snapshot, StatusEvent, TextDelta, TextDone, read_event
+from podkit.protocol import Accepted, Alert, Lagged, Notify, Shutdown, Snapshot, StatusEvent, TextDelta, TextDone, read_event
 from podkit_transports import UnixTransport
 
 
@@ -95,6 +94,46 @@ def test_who_takes_a_part_is_told_so_and_handed_only_what_comes_later():
     assert slow.offered == [TextDelta("b")]
 
 
+def test_pieces_that_are_gathered_keep_their_place_among_everything_else():
+    one = Queue()
+    hub = hub_of(one)
+    for number in range(200):
+        hub.publish(TextDelta(str(number)))
+        if number % 50 == 49:
+            hub.publish(TextDone("done"))
+    hub.fan.flush()
+    lines = [read_event(line) for data in one.written for line in data.splitlines()]
+    assert [said.seq for said in lines] == list(range(1, 205))
+    assert "".join(said.event.text for said in lines if isinstance(said.event, TextDelta)) == "".join(map(str, range(200)))
+    assert [said.seq for said in lines if isinstance(said.event, TextDone)] == [51, 102, 153, 204]
+
+
+def test_who_looks_finds_what_was_gathered():
+    one, late = Queue(), Queue()
+    hub = hub_of(one)
+    hub.publish(TextDelta("a", run=1))
+    assert hub.in_flight.data() == {"blocks": [{"kind": "text", "text": "a", "run": 1}]}
+    hub.publish(TextDelta("b", run=1))
+    assert [record.seq for record in hub.after(0)] == [1, 2]
+    hub.publish(TextDelta("c", run=1))
+    hub.subscribe(late)
+    hub.publish(TextDelta("d", run=1))
+    assert late.offered == [TextDelta("d", run=1)]
+    hub.fan.flush()
+    assert texts(one) == [TextDelta(text, run=1) for text in "abcd"]
+
+
+def test_a_piece_that_cannot_be_said_is_replaced_where_it_stands():
+    one = Queue()
+    hub = hub_of(one)
+    for text in ("a", "\ud800", "b"):
+        hub.publish(TextDelta(text))
+    hub.fan.flush()
+    assert [type(event) for event in texts(one)] == [TextDelta, Alert, TextDelta]
+    assert hub.in_flight.data() == {"blocks": [{"kind": "text", "text": "ab"}]}
+    assert [record.sayable for record in hub.after(0)] == [True, False, True]
+
+
 def test_who_joins_in_the_middle_of_a_turn_gets_nothing_twice():
     early, late = Queue(), Queue()
     hub = hub_of(early)
@@ -166,11 +205,10 @@ async def test_the_end_of_a_turn_is_when_the_task_runs():
     one = Queue()
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
-            fan = Fan(lambda *_: None)
+            hub = Hub(Limits())
+            fan = hub.fan
             nursery.start_soon(fan.run)
             await trio.testing.wait_all_tasks_blocked()
-            hub = hub_of()
-            hub.fan = fan
             hub.subscribe(one)
             hub.level(one, one.write)
             hub.publish(TextDelta("a"))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from podkit._net import Origin, Receipts
 from podkit._net._inbox import Inbox
 from podkit._net._plan_admission import Admitted, Refused, forbids, judge_hello
+from podkit._net._plan_late import SHORT, most_bytes, waits
 from podkit._net._plan_outcome import Tally
 from podkit._net._plan_snapshot import Assembly, plan_snapshot
 from podkit.protocol import (
@@ -28,12 +29,16 @@ from podkit.protocol import (
     RunResult,
     Shutdown,
     Snapshot,
+    SnapshotBegin,
     Status,
     StatusEvent,
     TextDelta,
     TextDone,
+    ThinkingDelta,
+    ToolCallArgsDelta,
     Usage,
     decode_event,
+    encode_event,
     read_event,
 )
 
@@ -211,8 +216,8 @@ def test_a_state_after_the_end_does_not_undo_it():
 
 def test_nothing_is_kept_before_the_subscription_starts():
     inbox = Inbox(10)
-    inbox.put(EventFrame(TextDelta("early"), None, 1))
-    inbox.put(EventFrame(Shutdown(), None, 2))
+    inbox.put([EventFrame(TextDelta("early"), None, 1)])
+    inbox.put([EventFrame(Shutdown(), None, 2)])
     assert inbox.shutdown == EventFrame(Shutdown(), None, 2)
     inbox.restart()
     assert inbox.take() is None
@@ -223,18 +228,18 @@ def test_what_has_no_number_survives_an_overrun():
     inbox = Inbox(4)
     inbox.restart()
     for number in range(1, 4):
-        inbox.put(EventFrame(TextDelta(str(number)), None, number))
-    inbox.put(EventFrame(Returned("n1", "gone"), None, None))
-    inbox.put(EventFrame(TextDelta("4"), None, 4))
-    inbox.put(EventFrame(Returned("n2", "gone"), None, None))
-    inbox.put(EventFrame(TextDelta("5"), None, 5))
+        inbox.put([EventFrame(TextDelta(str(number)), None, number)])
+    inbox.put([EventFrame(Returned("n1", "gone"), None, None)])
+    inbox.put([EventFrame(TextDelta("4"), None, 4)])
+    inbox.put([EventFrame(Returned("n2", "gone"), None, None)])
+    inbox.put([EventFrame(TextDelta("5"), None, 5)])
     assert inbox.overrun
     kept = [EventFrame(Returned("n1", "gone")), EventFrame(Returned("n2", "gone")), None]
     assert [inbox.take(), inbox.take(), inbox.take()] == kept
     assert inbox.recover(fresh=True) == (1, 5)
     inbox.skip()
     for number in range(6, 9):
-        inbox.put(EventFrame(TextDelta("between"), None, number))
+        inbox.put([EventFrame(TextDelta("between"), None, number)])
     assert inbox.missing == (6, 8)
     inbox.restart()
     assert (len(inbox), inbox.missing) == (0, None)
@@ -243,10 +248,10 @@ def test_what_has_no_number_survives_an_overrun():
 def test_what_the_pod_said_was_missing_is_missing_too():
     inbox = Inbox(2)
     inbox.restart()
-    inbox.put(EventFrame(TextDelta("1"), None, 1))
-    inbox.put(EventFrame(Lagged(2, 50), None, None))
-    inbox.put(EventFrame(Snapshot((), GREETING), None, 50))
-    inbox.put(EventFrame(Lagged(51, 60), None, None))
+    inbox.put([EventFrame(TextDelta("1"), None, 1)])
+    inbox.put([EventFrame(Lagged(2, 50), None, None)])
+    inbox.put([EventFrame(Snapshot((), GREETING), None, 50)])
+    inbox.put([EventFrame(Lagged(51, 60), None, None)])
     assert inbox.recover(fresh=True) == (1, 60)
 
 
@@ -254,7 +259,7 @@ def test_events_without_numbers_are_bounded_too():
     inbox = Inbox(3)
     inbox.restart()
     for number in range(10):
-        inbox.put(EventFrame(Returned(str(number), "x"), None, None))
+        inbox.put([EventFrame(Returned(str(number), "x"), None, None)])
     assert len(inbox) <= 3
 
 
@@ -268,8 +273,80 @@ def test_entries_of_very_different_length_are_cut_finer():
 def test_an_unread_snapshot_that_is_not_replaced_leaves_something_missing(fresh):
     inbox = Inbox(3)
     inbox.restart()
-    inbox.put(EventFrame(Snapshot((), GREETING), None, 4))
+    inbox.put([EventFrame(Snapshot((), GREETING), None, 4)])
     for number in range(5, 9):
-        inbox.put(EventFrame(TextDelta("x"), None, number))
+        inbox.put([EventFrame(TextDelta("x"), None, number)])
     assert inbox.recover(fresh=fresh) == (None if fresh else (5, 8))
     assert inbox.missing == ((5, 8) if fresh else None)
+
+
+SAID = st.one_of(
+    st.sampled_from(
+        [
+            EventFrame(TextDelta("x"), seq=3),
+            EventFrame(TextDelta("y"), seq=4),
+            EventFrame(Returned("n", "gone")),
+            EventFrame(Lagged(2, 50)),
+            EventFrame(Snapshot((), GREETING), seq=50),
+            EventFrame(Shutdown(), seq=60),
+            EventFrame(SnapshotBegin(7, 0, greeting=GREETING)),
+            EventFrame(SnapshotBegin(8, 0, greeting=GREETING)),
+        ]
+    ),
+    st.builds(lambda seq: EventFrame(TextDelta("z"), seq=seq), st.integers(1, 99)),
+)
+
+
+@given(st.lists(st.tuples(st.lists(SAID, min_size=1, max_size=6), st.sampled_from(["", "take", "skip", "restart"])), max_size=12))
+def test_what_comes_together_is_taken_in_as_if_it_came_one_by_one(steps):
+    together, alone = Inbox(5), Inbox(5)
+    for batch, then in steps:
+        together.put(batch)
+        for said in batch:
+            alone.put([said])
+        for inbox in (together, alone):
+            match then:
+                case "take":
+                    inbox.take()
+                case "skip":
+                    inbox.skip()
+                case "restart":
+                    inbox.restart()
+        state = [
+            (inbox._queue, inbox.point, inbox.missing, inbox.overrun, inbox.skipping, inbox.shutdown) for inbox in (together, alone)
+        ]
+        assert state[0] == state[1]
+
+
+# What need not be bytes yet.
+
+TEXTS = st.one_of(st.text(max_size=40), st.text(st.characters(max_codepoint=127), max_size=40), st.just("\ud800"), st.just(7))
+NUMBERS = st.one_of(st.none(), st.integers(), st.integers(0, 2**63 - 1), st.just("1"), st.just(True))
+PIECES = st.one_of(
+    st.builds(TextDelta, TEXTS, run=NUMBERS),
+    st.builds(ThinkingDelta, TEXTS, run=NUMBERS),
+    st.builds(ToolCallArgsDelta, id=TEXTS, json=TEXTS, run=NUMBERS),
+    st.builds(TextDone, TEXTS, run=NUMBERS),
+)
+
+
+@given(PIECES, st.integers(0, 2**63 - 1))
+def test_what_has_a_bound_can_be_said_within_it(event, seq):
+    most = most_bytes(event)
+    if most is not None:
+        assert len(encode_event(event, seq=seq)) <= most
+
+
+@given(st.text(st.characters(max_codepoint=127)), st.integers(0, 2**63 - 1))
+def test_plain_pieces_of_a_stream_have_a_bound_and_committed_things_have_none(text, run):
+    assert most_bytes(TextDelta(text, run=run)) == most_bytes(ThinkingDelta(text, run=run)) >= len(text)
+    assert most_bytes(ToolCallArgsDelta(id=text, json=text, run=run)) >= 2 * len(text)
+    assert most_bytes(TextDone(text, run=run)) is None
+
+
+def test_short_pieces_wait_and_nothing_else_does():
+    for make in (TextDelta, ThinkingDelta, lambda text: ToolCallArgsDelta(id="1", json=text)):
+        assert waits(make("x" * SHORT))
+        assert not waits(make("x" * (SHORT + 1)))
+        assert not waits(make(7))
+    assert not waits(TextDone("x"))

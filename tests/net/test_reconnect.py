@@ -765,7 +765,7 @@ def test_what_is_missing_where_a_stream_starts_anew(before, head, told):
     inbox = Inbox(10)
     inbox.restart()
     for said in before:
-        inbox.put(said)
+        inbox.put([said])
     inbox.lost(head)
     kept = []
     while (item := inbox.take()) is not None:

@@ -273,16 +273,17 @@ _NET = (
         "the beginning of any turn confirms every method that waits",
         (
             Edit(
-                "podkit._net._link:Link._frame",
-                "    if said.re is None:\n",
-                "    if said.re is None:\n"
-                '        if type(said.event).__name__ == "TurnStart":\n'
+                "podkit._net._link:Link._hand_out",
+                "    if not [frame",
+                "    for frame in said:\n"
+                '        if type(frame.event).__name__ == "TurnStart":\n'
                 "            from podkit.protocol import Accepted\n"
                 "            for name in list(self._waiting):\n"
-                "                self._waiting.pop(name)(Accepted(run=said.event.run))\n",
+                "                self._waiting.pop(name)(Accepted(run=frame.event.run))\n"
+                "    if not [frame",
             ),
         ),
-        caught=("promises 15",),
+        caught=("promises 17",),
     ),
     Bug(
         "P19",

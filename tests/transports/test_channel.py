@@ -326,6 +326,24 @@ async def test_a_second_sender_and_a_second_receiver_are_turned_away():
         nursery.cancel_scope.cancel()
 
 
+async def test_who_gets_one_line_at_a_time_does_not_look_for_more_in_vain():
+    channel, bare = wired()
+    looks = []
+    look = channel._socket.receive_nowait
+    channel._socket.receive_nowait = lambda: looks.append(1) or look()
+    with trio.fail_after(5):
+        for _ in range(10):
+            bare.send(b"ask\n")
+            assert await channel.receive() == b"ask"
+        assert len(looks) == 10
+        bare.send(b"x" * 5000 + b"\n")
+        assert await channel.receive_many() == [b"x" * 5000]
+        bare.send(b"more\n")
+        before = trio.lowlevel.current_task()._schedule_points
+        assert await channel.receive() == b"more"
+        assert trio.lowlevel.current_task()._schedule_points == before, "what is here already is not waited for"
+
+
 async def test_nobody_is_starved_by_a_pair_that_never_waits():
     one, other = pair()
     turns = 0
