@@ -1,11 +1,11 @@
 """What an event costs as bytes, beside other codecs for the same bytes: python benchmarks/bench_codec.py [--quick]
 
 The mix is what a conversation is made of: 1000 pieces of text, 50 finished tool calls of 700 bytes, one snapshot of 500 log
-entries, each with its number in the stream. Every codec reads the same lines and has to write what reads the same. The limit is
-msgspec with Structs: a tagged union of typed envelopes, read and written in C. podkit reads into frozen attrs classes and
-refuses besides what is nested too deep, numbers beyond 64 bits and text that is not Unicode. Peers: plain json into
-dictionaries, cattrs with a tagged union of the same classes, pydantic with a discriminated union, and the envelope of MCP
-around the same data.
+entries, each with its number in the stream. Every codec reads the same lines and has to write what reads the same. The pieces of
+text are also read as one chunk of lines, which podkit and msgspec can do in one call. The limit is msgspec with Structs: a
+tagged union of typed envelopes, read and written in C. podkit reads into frozen attrs classes and refuses besides what is nested
+too deep, numbers beyond 64 bits and text that is not Unicode. Peers: plain json into dictionaries, cattrs with a tagged union of
+the same classes, pydantic with a discriminated union, and the envelope of MCP around the same data.
 
 Processor time; each case is measured between two slices of the limit, and the ratio is to the mean of these two (median of the
 rounds).
@@ -24,10 +24,11 @@ import cattrs
 import msgspec
 from _rounds import installed, machine, sandwiched, skipped, table
 
-from podkit.protocol import Greeting, Snapshot, TextDelta, ToolCallDone, encode_event, read_event
+from podkit.protocol import Greeting, Snapshot, TextDelta, ToolCallDone, encode_event, read_event, read_events
 
 Read = Callable[[bytes], object]
 Write = Callable[[Any], bytes]
+ReadMany = Callable[[bytes], object]
 
 PEERS = {"pydantic, discriminated union": "pydantic", "mcp, the envelope alone": "mcp"}
 LIMIT = "msgspec.Struct"
@@ -59,6 +60,7 @@ CALL = ToolCallDone(
 )
 KINDS = {"text_delta": (DELTA, 1000), "tool_call_done": (CALL, 50), "snapshot": (Snapshot(entries(), GREETING), 1)}
 LINES = {name: encode_event(event, seq=123_456) for name, (event, _) in KINDS.items()}
+STREAM = "1000 text_delta, one chunk"
 
 
 class DeltaData(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -108,6 +110,10 @@ class SnapshotFrame(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="
 
 def by_msgspec() -> tuple[Read, Write]:
     return msgspec.json.Decoder(DeltaFrame | CallFrame | SnapshotFrame).decode, msgspec.json.Encoder().encode
+
+
+def many_by_msgspec() -> ReadMany:
+    return msgspec.json.Decoder(DeltaFrame | CallFrame | SnapshotFrame).decode_lines
 
 
 def by_podkit() -> tuple[Read, Write]:
@@ -186,8 +192,8 @@ def codecs() -> dict[str, tuple[Read, Write, dict[str, bytes]]]:
     return made
 
 
-def acts(read: Read, write: Write, lines: dict[str, bytes]) -> dict[str, Callable[[], object]]:
-    """Reading and writing each kind, and the whole mix of them."""
+def acts(read: Read, write: Write, lines: dict[str, bytes], read_many: ReadMany | None = None) -> dict[str, Callable[[], object]]:
+    """Reading and writing each kind, a chunk of lines, and the whole mix of them."""
     values = {kind: read(line) for kind, line in lines.items()}
     for kind, line in lines.items():
         assert json.loads(write(values[kind])).items() >= json.loads(line).items() or kind == "snapshot", kind
@@ -195,6 +201,9 @@ def acts(read: Read, write: Write, lines: dict[str, bytes]) -> dict[str, Callabl
     for kind, one in lines.items():
         made[f"{kind} read"] = lambda line=one: read(line)  # type: ignore[misc]
         made[f"{kind} write"] = lambda value=values[kind]: write(value)  # type: ignore[misc]
+    chunk = b"\n".join([lines["text_delta"]] * 1000) + b"\n"
+    many = read_many if read_many is not None else lambda chunk: [read(line) for line in chunk.splitlines()]
+    made[STREAM] = lambda: many(chunk)
     every = [line for kind, line in lines.items() for _ in range(KINDS[kind][1])]
     said = [value for kind, value in values.items() for _ in range(KINDS[kind][1])]
 
@@ -214,8 +223,8 @@ def acts(read: Read, write: Write, lines: dict[str, bytes]) -> dict[str, Callabl
 
 
 def measure(rounds: int, seconds: float, columns: list[str]) -> None:
-    limit = acts(*by_msgspec(), LINES)
-    cases = {name: acts(*codec) for name, codec in codecs().items()}
+    limit = acts(*by_msgspec(), LINES, many_by_msgspec())
+    cases = {name: acts(*codec, read_events if name == OURS else None) for name, codec in codecs().items()}
     found = {
         column: sandwiched({name: made[column] for name, made in cases.items()}, limit[column], rounds, seconds)
         for column in columns
@@ -236,7 +245,7 @@ def main() -> None:
     print(machine(["msgspec", "cattrs", "pydantic", "mcp"]))
     print(*skipped(PEERS), sep="\n")
     print(", ".join(f"{kind} {len(line):,} B" for kind, line in LINES.items()))
-    columns = [f"{kind} {way}" for kind in KINDS for way in ("read", "write")] + ["mix read", "mix write"]
+    columns = [f"{kind} {way}" for kind in KINDS for way in ("read", "write")] + [STREAM, "mix read", "mix write"]
     measure(
         3 if options.quick else 15, 0.005 if options.quick else 0.03, [*(columns if not options.quick else columns[-2:]), "mix"]
     )

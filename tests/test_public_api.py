@@ -25,7 +25,8 @@ PROMISED = {
         DeliveryError StopFailedError SessionError CorruptLogError SessionBusyError UnknownSessionError ConfinementError ModelError
         ToolError InvalidArgumentError ExecutionFailedError""",
     "podkit.protocol": """
-        decode_method encode_method decode_event encode_event read_method read_event MethodFrame EventFrame LineDecoder
+        decode_method encode_method decode_event encode_event read_method read_event read_events MethodFrame EventFrame
+        LineDecoder
         Permission ScopeRule ErrorCode RunResult Status InvokeKind Role Hello Run Notify Cancel Pause Resume ShutdownMethod
         Welcome Accepted Snapshot UserMessage InvokeStart TurnStart TurnEnd TextDelta TextDone ToolCallDone ToolResult Usage
         RunEnd Error StatusEvent Alert Lagged Shutdown UnknownEvent""",

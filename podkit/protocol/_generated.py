@@ -61,8 +61,8 @@ def _usual(kind: str, shape: RecordShape, names: dict[str, Any]) -> list[str]:
         return []
     run = f"v{len(fields)}"
     tests = [_good(f"v{index}", field.shape, f"e{index}", names) for index, field in enumerate(fields)]
-    # No bit but the lower 63 is set in any of two numbers exactly when this is so for both.
-    tests.append(f"type({run}) is int and type(seq) is int and 0 <= {run} | seq <= {_COUNT.high}")
+    # Nothing is left of two numbers together without their lower 63 bits exactly when both are counts.
+    tests.append(f"type({run}) is int and type(seq) is int and not ({run} | seq) >> 63")
     parts, literal = [], f'{{"event":"{kind}","data":{{'
     for index, field in enumerate(shape.fields):
         parts += [f"b'{literal}\"{field.wire}\":'", f"encode(v{index})"]
