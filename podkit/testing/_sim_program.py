@@ -87,7 +87,7 @@ class Program:
     def watches(self, pod: Pod) -> None:
         """This will be the pod in it, and says nothing unheard from here."""
         self._coming = pod
-        if self.on_pod is not None:
+        if self.on_pod is not None and not self.dead:  # else it is unwound at the end of the world
             self._in_order = self.on_pod(pod)
 
     def start_soon(self, task: Callable[..., Awaitable[Any]], *args: object, name: str) -> None:

@@ -381,8 +381,13 @@ async def test_a_loss_of_power_never_finds_both_places_of_an_anchor_half_written
     session._stopped = "it died"
     async with await store.open("root"):
         pass
-    async with await store.open("root", create="s-2"):
-        pass
+    async with await store.open("root", create="s-2") as session:
+        session.rotate("a", entries(1))
+        session.append(entries(2))
+        await session.sync()
+        session.rotate("b", entries(3))  # which writes out what the last anchor waited for
+    async with await store.open("root") as session:
+        assert list(session.entries) == entries(3)
     assert disk.most == 1
 
 
