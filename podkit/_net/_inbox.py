@@ -8,7 +8,7 @@ from podkit.protocol import EventFrame, Lagged, Shutdown, Snapshot, SnapshotBegi
 
 from ._plan_snapshot import Assembly, session_of
 
-_APART = frozenset({Shutdown, SnapshotBegin, SnapshotChunk, SnapshotEnd, Lagged})
+_APART = frozenset({Shutdown, Snapshot, SnapshotBegin, SnapshotChunk, SnapshotEnd, Lagged})
 """What is more than one event further on in the stream."""
 
 
