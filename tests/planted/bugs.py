@@ -425,7 +425,7 @@ _RESTORED = (
     Bug(
         "P33",
         "leaves out the last entry when the log is read back",
-        (Edit("podkit._life._log:SessionLog.load", "enumerate(self._session.entries,", "enumerate(self._session.entries[:-1],"),),
+        (Edit("podkit._life._log:SessionLog.load", "raws = self._session.entries", "raws = self._session.entries[:-1]"),),
         caught=("restores 1",),
     ),
     Bug(
