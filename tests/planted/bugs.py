@@ -383,9 +383,9 @@ _SESSIONS = (
                 "podkit._life._log:SessionLog.append",
                 "self._session.append(raw)\n",
                 "try:\n"
-                "                    self._session.append(raw)\n"
-                "                except SessionError as error:\n"
-                '                    __import__("logging").getLogger("podkit").warning("not kept: %s", error)\n',
+                "                        self._session.append(raw)\n"
+                "                    except SessionError as error:\n"
+                '                        __import__("logging").getLogger("podkit").warning("not kept: %s", error)\n',
             ),
         ),
         caught=("sessions 1",),
