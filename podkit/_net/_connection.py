@@ -70,7 +70,6 @@ class Connection:
         self._pending = 0
         self._left = False  # nothing more is read
         self._scope = trio.CancelScope()
-        self._admission = trio.CancelScope()
         self._doorstep = Doorstep(desk.limits.hello_bytes)
         self._outbox = Outbox(
             desk.limits,
@@ -197,19 +196,18 @@ class Connection:
         """Handle every line until the peer leaves or has to."""
         receive_many: Callable[[], Any] | None = getattr(self._channel, "receive_many", None)
         if self._origin is None:
-            self._admission.deadline = trio.current_time() + self._desk.limits.hello_seconds
+            self._end_within(self._desk.limits.hello_seconds)  # until there is a hello
             self._read_at_most(self._desk.limits.hello_bytes)
-        with self._admission:
-            while True:
-                try:
-                    frames = [await self._channel.receive()] if receive_many is None else await receive_many()
-                except (trio.EndOfChannel, trio.ClosedResourceError, trio.BrokenResourceError, OSError):
-                    return
-                except RemoteProtocolError as error:
-                    self._give_up(error)
-                    return
-                if not await self._lines(frames):
-                    return
+        while True:
+            try:
+                frames = [await self._channel.receive()] if receive_many is None else await receive_many()
+            except (trio.EndOfChannel, trio.ClosedResourceError, trio.BrokenResourceError, OSError):
+                return
+            except RemoteProtocolError as error:
+                self._give_up(error)
+                return
+            if not await self._lines(frames):
+                return
 
     async def _lines(self, frames: list[bytes]) -> bool:
         """Handle these lines and write what is answered at once; False when one of them was the last."""
@@ -285,9 +283,10 @@ class Connection:
             # Who says hello knows these codes, whatever the connection spoke until now.
             self._outbox.reply(Error(verdict.code, verdict.message), id, lens="full")
             return False
+        if self._origin is None:
+            self._scope.deadline = math.inf
         self._origin = Origin(verdict.role, hello.instance, verdict.child)
         self._house.peers[_peer(self._origin)] = self
-        self._admission.deadline = math.inf
         self._read_at_most(None)
         desk.hub.unsubscribe(self._outbox)
         self._outbox.restart("full")

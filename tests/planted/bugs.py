@@ -383,9 +383,9 @@ _SESSIONS = (
                 "podkit._life._log:SessionLog.append",
                 "self._session.append(raw)\n",
                 "try:\n"
-                "                    self._session.append(raw)\n"
-                "                except SessionError as error:\n"
-                '                    __import__("logging").getLogger("podkit").warning("not kept: %s", error)\n',
+                "                        self._session.append(raw)\n"
+                "                    except SessionError as error:\n"
+                '                        __import__("logging").getLogger("podkit").warning("not kept: %s", error)\n',
             ),
         ),
         caught=("sessions 1",),
@@ -425,7 +425,7 @@ _RESTORED = (
     Bug(
         "P33",
         "leaves out the last entry when the log is read back",
-        (Edit("podkit._life._log:SessionLog.load", "enumerate(self._session.entries,", "enumerate(self._session.entries[:-1],"),),
+        (Edit("podkit._life._log:SessionLog.load", "raws = self._session.entries", "raws = self._session.entries[:-1]"),),
         caught=("restores 1",),
     ),
     Bug(
