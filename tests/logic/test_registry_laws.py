@@ -723,6 +723,9 @@ def test_two_names_of_one_directory_never_have_two_writers():
         (Scope.write("/mnt/x"), bound("/data/x"), "/mnt/x"),
         (Scope.write("/all"), bound("/"), "/all/data"),
         (Scope.write("/v", "/mnt"), bound("/v", "/data/y"), "/mnt"),
+        (Scope.write("/v", "/mnt?"), bound("/v", "/data/y?"), "/mnt?"),
+        (Scope.write("/v", "/mnt?"), bound("/v", "/data/y"), "/mnt?"),
+        (Scope.write("/v", "/mnt"), bound("/v", "/data/y?"), "/mnt"),
     ):
         with pytest.raises(WriteConflictError) as caught:
             decide_root(table, name="two", tree="t2", incarnation="two", scope=scope, where=where, address="a", since=0.0)
