@@ -193,17 +193,32 @@ class Hub:
             self._level_off()
             self._hand_out(self._final)
         else:
-            self._take_in([event])
+            self._take_one(event)
         return self.seq
 
     def settle(self) -> None:
         """Take in what was published and only gathered. Never waits."""
         if self._pending:
             events, self._pending = self._pending, []
-            self._take_in(events)
+            if len(events) == 1:
+                self._take_one(events[0])
+            else:
+                self._take_in(events)
+
+    def _take_one(self, event: Event) -> None:
+        """Give the last event to everybody and everything."""
+        record = record_of(self.seq, event)
+        self._ring.put([record], record.size)
+        if record.sayable:
+            # What cannot be said was not said: a snapshot that showed it could not be sent either.
+            self._in_flight.fold(event)
+        if self._subscribers:
+            self._hand_out(record)
+        if self.fan:
+            self.fan.offer([record], [record.whole], record.size)
 
     def _take_in(self, events: list[Event]) -> None:
-        """Give the last events to everybody and everything. They are several only when no subscriber is handed any."""
+        """The same for the last events, while no subscriber is handed any."""
         seq = self.seq - len(events) + 1
         frames: list[bytes] = []
         if self.fan:
@@ -212,11 +227,7 @@ class Hub:
             records = [record_of(number, event) for number, event in enumerate(events, seq)]
         size = sum([record.size for record in records])
         self._ring.put(records, size)
-        # What cannot be said was not said: a snapshot that showed it could not be sent either.
         self._in_flight.fold_all([record.event for record in records if record.sayable])
-        if self._subscribers:
-            for record in records:
-                self._hand_out(record)
         if self.fan:
             self.fan.offer(records, frames, size)
 
