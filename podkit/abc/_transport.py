@@ -59,15 +59,20 @@ class Transport(abc.ABC):
     line must never be followed by another; one that is cancelled before it began has done nothing. After a failed `send`
     every later one raises `trio.BrokenResourceError`, and what the peer sent before it left can still be received.
 
-    **Optional**, used where they exist: `channel.send_many(frames)` writes several frames at once, `channel.receive_many()`
-    waits for one and returns all that are here; `channel.send_nowait(lines)` writes frames that are joined already, each with
-    its line feed, as far as they go without waiting: it returns whether all of them went, keeps what did not for the next
-    `send_many`, which may be empty, to send first, and raises `trio.WouldBlock` when nothing was written;
-    `channel.read_at_most(count)` says before the first `receive` how many bytes of the peer may be taken in until
-    `read_at_most(None)`, and `receive` raises `RemoteProtocolError` when they were not enough for a frame: so a peer that was
-    not let in costs little memory; `listener.address` is
-    where the listener really listens (a port 0 became a number); `listener.fd` is a descriptor that a child may inherit, and
-    `transport.from_fd(fd, address)` makes a listener of it there.
+    **Optional**, used where they exist:
+
+    - `channel.send_many(frames)` writes several frames at once.
+    - `channel.receive_many()` waits for one frame and returns all that are here.
+    - `channel.send_nowait(lines)` writes frames that are joined already, each with its line feed, as far as they go without
+      waiting: it returns whether all of them went, keeps what did not for the next `send_many`, which may be empty, to send first,
+      and raises `trio.WouldBlock` when nothing was written.
+    - `channel.put_many(frames)` sends as many of them as there is room for right now and answers how many that were; for channels
+      whose other end is in this program.
+    - `channel.read_at_most(count)` says before the first `receive` how many bytes of the peer may be taken in until
+      `read_at_most(None)`, and `receive` raises `RemoteProtocolError` when they were not enough for a frame: so a peer that was
+      not let in costs little memory.
+    - `listener.address` is where the listener really listens (a port 0 became a number); `listener.fd` is a descriptor that a child
+      may inherit, and `transport.from_fd(fd, address)` makes a listener of it there.
     """
 
     scheme: ClassVar[str] = ""

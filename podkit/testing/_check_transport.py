@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from . import _check_transport_channels, _check_transport_waits
+from . import _check_transport_channels, _check_transport_doors, _check_transport_waits
 from ._check_transport_ground import Ground
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from podkit.abc import Transport
 
-_CLAUSES = _check_transport_channels.clause.and_then(_check_transport_waits.clause)
+_CLAUSES = _check_transport_channels.clause.and_then(_check_transport_waits.clause, _check_transport_doors.clause)
 
 CLAUSES: tuple[tuple[str, str], ...] = tuple(_CLAUSES)
 """The clauses of the contract, (id, sentence), in the order in which they are checked."""

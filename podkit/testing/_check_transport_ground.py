@@ -133,3 +133,9 @@ async def drain(channel: Channel) -> tuple[list[bytes], Exception]:
 
 def _named(expected: type[BaseException] | tuple[type[BaseException], ...]) -> str:
     return " or ".join(e.__name__ for e in (expected if isinstance(expected, tuple) else (expected,)))
+
+
+def difference(got: list[bytes], frames: list[bytes]) -> str:
+    """Where the two begin to differ."""
+    place = next((n for n, (a, b) in enumerate(zip(got, frames, strict=False)) if a != b), min(len(got), len(frames)))
+    return f"frame {place} came as {got[place : place + 1]}, {len(got)} of {len(frames)} frames came"

@@ -10,11 +10,9 @@ import trio
 from podkit.errors import RemoteProtocolError
 
 from ._check_clauses import Clauses
-from ._check_transport_ground import drain, fill, raises, require, send_all, settled
+from ._check_transport_ground import difference, drain, fill, raises, require, send_all, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from ._check_transport_ground import Channel, Ground
 
 clause: Clauses[Ground] = Clauses("T")
@@ -36,7 +34,7 @@ async def _cancelled_receive(ground: Ground) -> None:
                         impatient.start_soon(_cancel_soon, impatient.cancel_scope, patience)
                     got.append(await ours.receive())
                     impatient.cancel_scope.cancel()
-        require(got == frames, _difference(got, frames))
+        require(got == frames, difference(got, frames))
     async with ground.listening() as (listener, address):
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -157,79 +155,6 @@ async def _many(ground: Ground) -> None:
             await one.aclose()
 
 
-@clause("send_many and receive_many, where they exist, are many sends and receives")
-async def _batches(ground: Ground) -> None:
-    frames = [b"%d" % number for number in range(500)]
-    async with ground.pair() as (ours, theirs):
-        send_many, receive_many = getattr(ours, "send_many", None), getattr(theirs, "receive_many", None)
-        async with trio.open_nursery() as nursery:
-            if send_many is None:
-                nursery.start_soon(send_all, ours, frames)
-            else:
-                nursery.start_soon(send_many, frames)
-            got: list[bytes] = []
-            while len(got) < len(frames):
-                batch = [await theirs.receive()] if receive_many is None else await receive_many()
-                require(batch, "receive_many returned nothing")
-                got += batch
-        require(got == frames, _difference(got, frames))
-        await ours.aclose()
-        await raises(trio.EndOfChannel, theirs.receive if receive_many is None else receive_many, "the receive after the last")
-
-
-@clause("send_nowait, where it exists, writes what goes without waiting, and the rest of it before anything else")
-async def _without_waiting(ground: Ground) -> None:
-    async with ground.pair() as (ours, theirs):
-        send_nowait, send_many = getattr(ours, "send_nowait", None), getattr(ours, "send_many", None)
-        if send_nowait is None or send_many is None:
-            require(send_nowait is None, "there is no send_many that could send the rest")
-            return
-        require(send_nowait(b"first\nsecond\n") is True, "two short lines did not go at once though nobody is behind")
-        await ours.send(b"third")
-        require([await theirs.receive() for _ in range(3)] == [b"first", b"second", b"third"], "the three came otherwise")
-        written, all_of_it = 0, True
-        for number, frame in enumerate(ground.flood):
-            try:
-                all_of_it = send_nowait(b"%08d" % number + frame[8:] + b"\n")
-            except trio.WouldBlock:
-                break
-            written += 1
-            if not all_of_it:
-                break
-        require(written < len(ground.flood), "64 MiB were taken though nobody reads")
-        if not all_of_it:
-            _would_block(send_nowait, "while the rest of a line is waiting")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_send_rest, send_many, ours)
-            for number in range(written):
-                got = await theirs.receive()
-                require(got.startswith(b"%08d" % number), f"line {number} of {written} came as {got[:20]!r}")
-            require(await theirs.receive() == b"behind it", "the rest was not sent before what came after it")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(send_all, ours, ground.flood)
-            await settled()
-            _would_block(send_nowait, "while another task is sending")
-            nursery.cancel_scope.cancel()
-    try:
-        send_nowait(b"x\n")
-    except trio.ClosedResourceError:
-        return
-    raise AssertionError("send_nowait after aclose did not raise ClosedResourceError")
-
-
-def _would_block(send_nowait: Callable[[bytes], bool], when: str) -> None:
-    try:
-        send_nowait(b"overtaking\n")
-    except trio.WouldBlock:
-        return
-    raise AssertionError(f"send_nowait {when} did not raise WouldBlock")
-
-
-async def _send_rest(send_many: Callable[[list[bytes]], Awaitable[None]], channel: Channel) -> None:
-    await send_many([])
-    await channel.send(b"behind it")
-
-
 async def _send_slowly(channel: Channel, frames: list[bytes]) -> None:
     for number, frame in enumerate(frames):
         await channel.send(frame)
@@ -246,8 +171,3 @@ async def _cancel_soon(scope: trio.CancelScope, steps: int) -> None:
 async def _expect(channel: Channel, frames: list[bytes]) -> None:
     for frame in frames:
         require(await channel.receive() == frame, "a frame was damaged while both sides wrote")
-
-
-def _difference(got: list[bytes], frames: list[bytes]) -> str:
-    place = next((n for n, (a, b) in enumerate(zip(got, frames, strict=False)) if a != b), min(len(got), len(frames)))
-    return f"frame {place} came as {got[place : place + 1]}, {len(got)} of {len(frames)} frames came"

@@ -438,6 +438,71 @@ class WritesWhileSending(Direct):
         return super().send_nowait(lines)
 
 
+class Putting(Tap):
+    """Takes what there is room for at once, as it should."""
+
+    def put_many(self, frames):
+        return self.inner.put_many(frames)
+
+
+@channels
+class PutsTooMuch(Putting):
+    def put_many(self, frames):
+        self.inner._check_sendable()
+        for frame in frames:
+            self.inner._out.put(frame)
+        return len(frames)
+
+
+@channels
+class Miscounting(Putting):
+    """Says that it sent one more than it did."""
+
+    def put_many(self, frames):
+        sent = super().put_many(frames)
+        return sent if sent == len(frames) else sent + 1
+
+
+@channels
+class PutsToNobody(Putting):
+    def put_many(self, frames):
+        try:
+            return super().put_many(frames)
+        except trio.BrokenResourceError:
+            return len(frames)
+
+
+class Cautious(Tap):
+    """Lets in as little as it was told, as it should."""
+
+    most = None
+
+    def read_at_most(self, count):
+        self.most = count
+
+    async def receive(self):
+        frame = await super().receive()
+        if self.most is not None and len(frame) > self.most:
+            raise RemoteProtocolError("no whole frame in as many bytes as may be read", fatal=True)
+        return frame
+
+
+@channels
+class Careless(Cautious):
+    """Takes in whatever comes."""
+
+    def read_at_most(self, count):
+        pass
+
+
+@channels
+class ForEverCautious(Cautious):
+    """Never lifts the bound."""
+
+    def read_at_most(self, count):
+        self.most = self.most or count
+
+
 MUTANTS = {
     Fussy: "T1",
     KeyOfBytes: "T1",
@@ -469,6 +534,11 @@ MUTANTS = {
     GluesLines: "T20",
     WritesWhenClosed: "T20",
     WritesWhileSending: "T20",
+    PutsTooMuch: "T21",
+    Miscounting: "T21",
+    PutsToNobody: "T21",
+    Careless: "T22",
+    ForEverCautious: "T22",
 }
 
 
@@ -480,6 +550,6 @@ def test_a_broken_promise_is_named_by_its_clause(mutant):
     assert str(caught.value).startswith(f"{MUTANTS[mutant]}: {sentence}; ")
 
 
-@pytest.mark.parametrize("right", [Mutant, channels(Direct)], ids=["plain", "direct"])
+@pytest.mark.parametrize("right", [Mutant, *map(channels, (Direct, Putting, Cautious))], ids=lambda kind: kind.__name__)
 def test_the_wrappers_that_the_mutants_are_made_of_are_not_themselves_mutants(right):
     trio.run(check_transport, right, clock=trio.testing.MockClock(autojump_threshold=0))
