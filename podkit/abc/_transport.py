@@ -71,6 +71,7 @@ class Transport(abc.ABC):
     - `channel.read_at_most(count)` says before the first `receive` how many bytes of the peer may be taken in until
       `read_at_most(None)`, and `receive` raises `RemoteProtocolError` when they were not enough for a frame: so a peer that was
       not let in costs little memory.
+    - `channel.hang_up()` is `aclose` where that needs no waiting.
     - `listener.address` is where the listener really listens (a port 0 became a number); `listener.fd` is a descriptor that a child
       may inherit, and `transport.from_fd(fd, address)` makes a listener of it there.
     """

@@ -142,3 +142,20 @@ async def _read_at_most(ground: Ground) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(send_all, ours, [b"y" * 4096])
                 require(await theirs.receive() == b"y" * 4096, "what was lifted still holds")
+
+
+@clause("hang_up, where it exists, is aclose without waiting: what was sent still arrives")
+async def _hung_up(ground: Ground) -> None:
+    async with ground.pair() as (ours, theirs):
+        hang_up: Callable[[], None] | None = getattr(ours, "hang_up", None)
+        if hang_up is None:
+            return
+        await send_all(ours, [b"one", b"two"])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(raises, trio.ClosedResourceError, ours.receive, "the waiting receive")
+            await settled()
+            hang_up()
+        hang_up()
+        await raises(trio.ClosedResourceError, lambda: ours.send(b"x"), "send after hang_up")
+        require([await theirs.receive() for _ in range(2)] == [b"one", b"two"], "what was sent before hang_up came otherwise")
+        await raises(trio.EndOfChannel, theirs.receive, "receive after everything")

@@ -223,7 +223,7 @@ _LIVES = (
     Bug(
         "P12",
         "a child that is not ready in time is left alone, and may still come up",
-        (Edit("podkit._life._births:_Delivery._undo", "            process.kill()\n", "            return\n"),),
+        (Edit("podkit._life._delivery:Delivery._undo", "            process.kill()\n", "            return\n"),),
         caught=("simulation 0", "launcher contract"),
     ),
     Bug(

@@ -503,6 +503,14 @@ class ForEverCautious(Cautious):
         self.most = self.most or count
 
 
+@channels
+class DropsTheReceiver(Tap):
+    """Hangs up as a lost connection does."""
+
+    def hang_up(self):
+        self.inner.abort()
+
+
 MUTANTS = {
     Fussy: "T1",
     KeyOfBytes: "T1",
@@ -539,6 +547,7 @@ MUTANTS = {
     PutsToNobody: "T21",
     Careless: "T22",
     ForEverCautious: "T22",
+    DropsTheReceiver: "T23",
 }
 
 

@@ -160,15 +160,15 @@ async def a_child_is_ready_as_the_time_is_up(world):
 
 
 def broken_a_birth_that_failed_lets_its_child_live(monkeypatch):
-    from podkit._life import _births
+    from podkit._life import _delivery
 
-    undo = _births._Delivery._undo
+    undo = _delivery.Delivery._undo
 
     async def all_but_the_end(self, step):
-        if step is not _births.BirthUndo.END:
+        if step is not _delivery.BirthUndo.END:
             await undo(self, step)
 
-    monkeypatch.setattr(_births._Delivery, "_undo", all_but_the_end)
+    monkeypatch.setattr(_delivery.Delivery, "_undo", all_but_the_end)
 
 
 @pytest.mark.proves("H4", "I32")
