@@ -125,7 +125,9 @@ def test_messages_of_odd_shapes_are_survived(name, params):
     ],
     ids=range(15),
 )
-def test_a_megabyte_of_malice_takes_less_than_a_second(frame):
+def test_a_megabyte_of_malice_takes_seconds_and_not_minutes(frame):
     begin = time.process_time()
     survives(frame)
-    assert time.process_time() - begin < 3  # three decoders, and what they read written again
+    # Three decoders, and what they read written again: two seconds, or five where each branch is counted beside a busy neighbour.
+    # What grows with the square of a megabyte takes minutes.
+    assert time.process_time() - begin < 20
