@@ -14,10 +14,10 @@ NONE, READ, WRITE = Permission.NONE, Permission.READ, Permission.WRITE
 
 @pytest.fixture
 def quick():
-    """Whatever a test does takes less than two seconds of processor."""
+    """Whatever a test does takes a second or two of processor; what grows with the square of its rules takes minutes."""
     begun = time.process_time()
     yield
-    assert time.process_time() - begun < 2.0
+    assert time.process_time() - begun < 20
 
 
 def test_at_most_ten_thousand_rules(quick):
