@@ -245,6 +245,8 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
 
     @asynccontextmanager
     async def _watch(self) -> AsyncIterator[trio.abc.ReceiveChannel[Event]]:
+        if self._closed:
+            raise trio.ClosedResourceError("this client was closed")
         # A connection of its own: the stream of this one belongs to whoever iterates it.
         hello = Hello((PROTOCOL,), CLIENT, new_incarnation(), subscribe=Subscribe.SNAPSHOT)
         incarnation, session = self.incarnation, self._inbox.session
