@@ -74,7 +74,7 @@ class Child(Controls, ports.Child):
 
     @property
     def status(self) -> Status:
-        return self._status
+        return Status.IDLE if self.gone.is_set() else self._status
 
     def hint(self, status: Status) -> None:
         """What somebody says of its status."""
