@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from podkit._net import Ask
+    from podkit.abc import Notice
     from podkit.logic import NoticeQueue
-    from podkit.protocol import LogEntry, PodEvent, SystemItem
+    from podkit.protocol import LogEntry, PodEvent
 
     from ._log import SessionLog
 
@@ -109,7 +110,7 @@ class NoticeBox:
         """Forget a notice that was refused."""
         self._drafts.pop(notice, None)
 
-    def take(self, notices: Iterable[str], run: int, *, after: Sequence[LogEntry] = ()) -> tuple[SystemItem, ...]:
+    def take(self, notices: Iterable[str], run: int, *, after: Sequence[LogEntry] = ()) -> tuple[Notice, ...]:
         """Hand notices to a run: committed as seen, in one with the entries `after` which they come, and then gone from here.
 
         Those that are not in the queue were seen already, and are not seen again.
