@@ -11,7 +11,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
-from podkit.errors import SessionError
+from podkit.errors import LocalProtocolError, SessionError
 from podkit.logic import (
     Abandon,
     Answer,
@@ -58,6 +58,7 @@ from podkit.protocol import (
 )
 from podkit.protocol import Run as RunMethod
 
+from ._plan_failure import refusal_of
 from ._replies import Replies
 
 if TYPE_CHECKING:
@@ -182,12 +183,15 @@ class Actor:
         except Exception as error:  # noqa: BLE001 - logged, and told to who sent it
             _log.exception("a notice could not be kept")
             self._notices.drop(said.notice)
-            ask, _ = self.replies.close(said.ask) if said.ask is not None else (None, None)
-            if ask is not None:
-                full = isinstance(error, SessionError | OSError)
-                ask.answer(Error(ErrorCode.STORAGE_FULL if full else ErrorCode.INTERNAL, "the notice could not be kept"))
+            self._refuse(said.ask, error, "the notice could not be kept")
             return False
         return True
+
+    def _refuse(self, token: int | None, error: Exception, said: str) -> None:
+        """Tell who asked that what they said is not in the log: because of what it is, or because nothing can be kept."""
+        ask, _ = self.replies.close(token) if token is not None else (None, None)
+        if ask is not None:
+            ask.answer(Error(*refusal_of(error, said)))
 
     def _contained(self, effect: Effect) -> None:
         """Perform one effect. What goes wrong in it must not lose the others: the table has decided on all of them."""
@@ -255,4 +259,7 @@ class Actor:
             self._turn.prepare(effect, given)
         except SessionError as error:
             self._turn.alert(f"run {effect.run} was not started, since its input could not be kept: {error}")
+            self.feed(CommitFailed(effect.run))
+        except LocalProtocolError as error:
+            self._refuse(effect.ask, error, "the input could not be kept")
             self.feed(CommitFailed(effect.run))

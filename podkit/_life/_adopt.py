@@ -22,6 +22,7 @@ from ._place import Place
 from ._plan_document import MAX_DOCUMENT, Document, decode_document
 from ._plan_manifest import Manifest
 from ._pod import Pod, Setting
+from ._tools import tool_table
 from ._upward import Upward
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ async def house_of(
     wards: Wards | None = None,
     sessions: SessionStore | None = None,
 ) -> House:
+    tool_table(tools)  # before an earlier session is put aside for this one
     # A child that is a task has no process of its own that anybody might signal.
     pid, started = (None, None) if own is None else own
     table = await registry.transact(

@@ -18,6 +18,7 @@ from ._reports import catch_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     from podkit._net import Exchange
     from podkit.abc import Process, StopReport
@@ -74,7 +75,7 @@ class Child(Controls, ports.Child):
 
     @property
     def status(self) -> Status:
-        return self._status
+        return Status.IDLE if self.gone.is_set() else self._status
 
     def hint(self, status: Status) -> None:
         """What somebody says of its status."""
@@ -112,10 +113,14 @@ class Child(Controls, ports.Child):
         if met is not None:
             await met.aclose()
 
+    def _listen(self) -> AbstractAsyncContextManager[trio.abc.ReceiveChannel[Event]]:
+        return self._watch("live")
+
     @asynccontextmanager
-    async def _watch(self) -> AsyncIterator[trio.abc.ReceiveChannel[Event]]:
+    async def _watch(self, subscribe: str = "snapshot") -> AsyncIterator[trio.abc.ReceiveChannel[Event]]:
         self._check_there()
-        async with connect(self.address, transport=self._parent.transport, expect=(self.name, self.incarnation)) as client:
+        me, transport = (self.name, self.incarnation), self._parent.transport
+        async with connect(self.address, transport=transport, subscribe=subscribe, expect=me) as client:
             yield client
 
     async def wait(self, run: int) -> RunEnd:

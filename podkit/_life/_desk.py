@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from podkit.logic import Limits
     from podkit.protocol import BirthCredential, PodEvent
 
+    from ._child import Child
     from ._pod import Pod
 
 _QUESTIONS = (
@@ -46,6 +47,7 @@ _QUESTIONS = (
 )
 _NO_COMPACTION = "the worker of this pod does not compact its log"
 _NOBODY = "no such pod is visible here"
+_GONE = "that pod is gone; only the program of its parent can start it again"
 
 
 class PodDesk:
@@ -108,8 +110,10 @@ class PodDesk:
                 ask.answer(Error(ErrorCode.INVALID_REQUEST, _NOBODY) if found is None else PodInspection(found))
             case AttachOrRestorePod(name=name):
                 found = self._found(name)
-                attached = None if found is None else found | {"result": "attached"}
-                ask.answer(Error(ErrorCode.INVALID_REQUEST, _NOBODY) if attached is None else PodAttachRestore(attached))
+                if found is None or not found["reachable"]:
+                    ask.answer(Error(ErrorCode.INVALID_REQUEST, _NOBODY if found is None else _GONE))
+                else:
+                    ask.answer(PodAttachRestore(found | {"result": "attached"}))
             case ListCompletions():
                 self._completer.complete(ask, ask.method)
             case ListRewindTargets():
@@ -126,11 +130,15 @@ class PodDesk:
 
     def _visible(self) -> list[dict[str, Any]]:
         pod = self._pod
-        own = {"pod_name": pod.name, "visibility": "self_pod", "address": pod.address, "status": pod.status.value}
-        return [own] + [
-            {"pod_name": child.name, "visibility": "spawned_child", "address": child.address, "status": child.status.value}
-            for child in pod.children.values()
-        ]
+        own = {"pod_name": pod.name, "visibility": "self_pod", "address": pod.address, "reachable": True}
+        return [own | {"status": pod.status.value}, *map(self._seen, pod.children.values())]
+
+    def _seen(self, child: Child) -> dict[str, Any]:
+        """A child that is gone belongs to us until it is stopped; it has no status and no address."""
+        item: dict[str, Any] = {"pod_name": child.name, "visibility": "spawned_child"}
+        if child.gone.is_set():
+            return item | {"reachable": False, "restorable": self._pod.members.knows(child)}
+        return item | {"address": child.address, "reachable": True, "status": child.status.value}
 
     def _reported(self, ask: Ask, event: PodEvent) -> None:
         """A hint from a child: it wakes and informs; it frees nothing, changes no registry and opens no connection."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from podkit.errors import LocalProtocolError
 from podkit.logic import Digest, Waiting, from_other, notice_item, project_notices
 from podkit.protocol import NoticeEntry, NoticeReturnedEntry, Returned, SystemItemEntry, entry_from_data
 
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from podkit._net import Ask
+    from podkit.abc import Notice
     from podkit.logic import NoticeQueue
-    from podkit.protocol import LogEntry, PodEvent, SystemItem
+    from podkit.protocol import LogEntry, PodEvent
 
     from ._log import SessionLog
 
 _CLIENT, _PODS = "client", "pods"
+_LONGEST = 2**20  # characters of a notice: when it is seen it is in one entry of the log twice, whatever they are written as
 
 
 @attrs.frozen
@@ -87,8 +90,10 @@ class NoticeBox:
         return self._drafted(draft), known
 
     def keep(self, notice: str) -> None:
-        """Commit an accepted notice to the queue."""
+        """Commit an accepted notice to the queue. Raises `LocalProtocolError` for one that could not be committed as seen."""
         draft = self._drafts[notice]
+        if len(draft.body) > _LONGEST:
+            raise LocalProtocolError(f"a notice has up to {_LONGEST} characters")
         entries: list[LogEntry] = [
             NoticeEntry(self._log.now(), notice, draft.sender, draft.body, wake=draft.wake, event=draft.event)
         ]
@@ -105,7 +110,7 @@ class NoticeBox:
         """Forget a notice that was refused."""
         self._drafts.pop(notice, None)
 
-    def take(self, notices: Iterable[str], run: int, *, after: Sequence[LogEntry] = ()) -> tuple[SystemItem, ...]:
+    def take(self, notices: Iterable[str], run: int, *, after: Sequence[LogEntry] = ()) -> tuple[Notice, ...]:
         """Hand notices to a run: committed as seen, in one with the entries `after` which they come, and then gone from here.
 
         Those that are not in the queue were seen already, and are not seen again.

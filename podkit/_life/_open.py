@@ -13,7 +13,7 @@ from podkit._os import Wards, new_incarnation, new_tree, new_uuid, now, own_proc
 from podkit.confinement import choose, settle_targets
 from podkit.errors import ConfinementError, RegistryError
 from podkit.logic import Limits, decide_adopt, decide_free, decide_root
-from podkit.protocol import check_name
+from podkit.protocol import check_name, check_path
 
 from ._authority import Authority
 from ._house import House
@@ -22,6 +22,7 @@ from ._place import Place
 from ._plan_manifest import Manifest
 from ._pod import Pod, Setting
 from ._scratch import clear_scratch
+from ._tools import tool_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -71,8 +72,8 @@ async def open_pod(
     with the pod). A session belongs to the name: each opening begins a new one, and an earlier one is put aside. One store serves
     the pods of one tree: the children keep theirs in it.
 
-    Raises `InvalidNameError`, `InvalidRuleError`, `WriteConflictError`, `ConfinementError`, `TransportError`, `RegistryError` and
-    `SessionError`; then nothing is left behind.
+    Raises `InvalidNameError`, `InvalidRuleError` (also for `cwd`), `WriteConflictError`, `ConfinementError`, `TransportError`,
+    `RegistryError`, `SessionError`, and ValueError for tools of one name; then all is as it was.
     """
     check_name(name)
     check_plain(plain, generation, transport)
@@ -131,6 +132,8 @@ class Opening:
         sessions: SessionStore | None,
         session: Session | None = None,
     ) -> None:
+        check_path(manifest.cwd)  # before an earlier session is put aside for this one
+        tool_table(tools)
         self._manifest = manifest
         self._worker, self._transport, self._registry, self._tools = worker, transport, registry, tools
         self._sessions, self._session = sessions, session

@@ -1,8 +1,8 @@
-"""How a run fails: what a worker raised, as a code and a text that can be logged and sent. Pure."""
+"""How a run fails, and why what somebody said is not kept: as a code and a text that can be logged and sent. Pure."""
 
 from __future__ import annotations
 
-from podkit.errors import ModelError, ToolError
+from podkit.errors import LocalProtocolError, ModelError, SessionError, ToolError
 from podkit.protocol import ErrorCode
 
 _MAX_TEXT = 16 * 1024  # characters
@@ -29,3 +29,14 @@ def failure_of(error: BaseException) -> tuple[ErrorCode, str]:
             return ErrorCode.PROVIDER_ERROR, text
         case _:
             return ErrorCode.INTERNAL, f"{type(error).__name__}: {text}"
+
+
+def refusal_of(error: Exception, said: str) -> tuple[ErrorCode, str]:
+    """The code and the words for who asked for something that was not put into the log; `said` is what that was."""
+    match error:
+        case SessionError() | OSError():
+            return ErrorCode.STORAGE_FULL, said
+        case LocalProtocolError():
+            return ErrorCode.TOO_LARGE, f"{said}: {sayable(error)}"
+        case _:
+            return ErrorCode.INTERNAL, said

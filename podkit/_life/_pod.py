@@ -13,7 +13,7 @@ from podkit._net import Ask, Controls, Hub, Origin
 from podkit.confinement import Files, Level, made_sensitive
 from podkit.errors import DuplicatePodError, MethodRejectedError, UnknownPodError
 from podkit.logic import WAKE_TIMER, BackoffOver, restored_life
-from podkit.protocol import Error, Event, Method, RunEnd, RunResult, Status, encode_method
+from podkit.protocol import Error, ErrorCode, Event, Method, RunEnd, RunResult, Status, encode_method
 
 from ._actor import Actor
 from ._births import spawn
@@ -223,7 +223,9 @@ class Pod(Controls, ports.Pod):
     # Controls, without a wire.
 
     async def _send(self, method: Method, *, run: int | None = None) -> Event:
-        encode_method(method, run=run)  # what could not be said on a wire is not said here either
+        # What could not be said on a wire is not said here either.
+        if len(encode_method(method, run=run)) > self.limits.method_bytes:
+            raise MethodRejectedError(ErrorCode.TOO_LARGE, f"a method of more than {self.limits.method_bytes} bytes")
         await trio.lowlevel.checkpoint()
         answered = trio.Event()
         answers: list[Event] = []

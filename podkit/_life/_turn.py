@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from podkit._net import Hub, Origin
-    from podkit.abc import Pod, Worker
+    from podkit.abc import Notice, Pod, Worker
     from podkit.logic import Input, SessionState
-    from podkit.protocol import Event, LogEntry, Segment, SystemItem
+    from podkit.protocol import Event, LogEntry, Segment
 
     from ._log import SessionLog
     from ._notices import NoticeBox
@@ -63,7 +63,7 @@ class _Current:
     number: int
     input: str | tuple[Segment, ...]
     commit: Commit
-    notices: tuple[SystemItem, ...]
+    notices: tuple[Notice, ...]
     origin: Origin | None = None
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     over: bool = False
@@ -255,7 +255,7 @@ class Turn:
         with self._keeping(current):
             await self._session.sync()
 
-    def _poll(self, current: _Current) -> tuple[SystemItem, ...]:
+    def _poll(self, current: _Current) -> tuple[Notice, ...]:
         if current.over or not self._notices:
             return ()
         seen = self._notices.queue.ids

@@ -21,6 +21,7 @@ from ._plan_welcome import CLIENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
+    from contextlib import AbstractAsyncContextManager
     from typing import Any
 
     from podkit.abc import Transport
@@ -243,10 +244,17 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
             raise MethodRejectedError(reply.code, reply.message)
         return reply
 
+    def _listen(self) -> AbstractAsyncContextManager[trio.abc.ReceiveChannel[Event]]:
+        # A snapshot holds all of the log. Only who comes back needs one before it happens, if it does not know the session yet.
+        known = self._policy is None or self._inbox.session is not None
+        return self._watch(Subscribe.LIVE) if known else super()._listen()
+
     @asynccontextmanager
-    async def _watch(self) -> AsyncIterator[trio.abc.ReceiveChannel[Event]]:
+    async def _watch(self, subscribe: Subscribe = Subscribe.SNAPSHOT) -> AsyncIterator[trio.abc.ReceiveChannel[Event]]:
+        if self._closed:
+            raise trio.ClosedResourceError("this client was closed")
         # A connection of its own: the stream of this one belongs to whoever iterates it.
-        hello = Hello((PROTOCOL,), CLIENT, new_incarnation(), subscribe=Subscribe.SNAPSHOT)
+        hello = Hello((PROTOCOL,), CLIENT, new_incarnation(), subscribe=subscribe)
         incarnation, session = self.incarnation, self._inbox.session
         # Who comes back goes on with the same pod restored; everybody else means this incarnation.
         expect = (self.name, incarnation if self._policy is None else None)

@@ -204,7 +204,7 @@ class Connection:
             except (trio.EndOfChannel, trio.ClosedResourceError, trio.BrokenResourceError, OSError):
                 return
             except RemoteProtocolError as error:
-                self._give_up(error)
+                self._give_up(error.reason)
                 return
             if not await self._lines(frames):
                 return
@@ -231,11 +231,11 @@ class Connection:
         if limit is not None:
             limit(count)
 
-    def _give_up(self, error: RemoteProtocolError) -> None:
-        """The peer's bytes can no longer be told apart into lines."""
+    def _give_up(self, reason: str, id: str | None = None) -> None:
+        """The peer sends more than we read in one line; none of its lines is read any more."""
         if self._origin is not None:
             code = ErrorCode.INVALID_REQUEST if self._origin.plain else ErrorCode.TOO_LARGE
-            self._outbox.reply(Error(code, error.reason), None)
+            self._outbox.reply(Error(code, reason), id)
 
     def _line(self, frame: bytes) -> bool:
         """Handle one line; False when it was the last one."""
@@ -245,6 +245,9 @@ class Connection:
             return True
         if self._origin is None:
             return self._first_line(frame)
+        if len(frame) > (most := self._desk.limits.method_bytes):
+            self._give_up(f"a method of more than {most} bytes", peek_id(frame))
+            return False
         try:
             said = read_method(frame)
         except RemoteProtocolError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -14,7 +15,7 @@ from podkit.protocol import Accepted, Cancel, ErrorCode, Notify, Pause, Resume, 
 from ._plan_outcome import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from podkit.protocol import Event, Method, RunEnd, Segment
@@ -33,6 +34,10 @@ class Controls(ports.Controls):
     @abstractmethod
     def _watch(self) -> AbstractAsyncContextManager[trio.abc.ReceiveChannel[Event]]:
         """A new subscription: a `Snapshot` first, then everything that happens."""
+
+    def _listen(self) -> AbstractAsyncContextManager[trio.abc.ReceiveChannel[Event]]:
+        """A new subscription to what happens from now on; a `Snapshot` comes only where something was missed."""
+        return _after_first_snapshot(self._watch())
 
     async def send(self, method: Method) -> Event:
         """Send a method and return its one terminal reply: `Accepted`, or the event that answers it."""
@@ -57,9 +62,8 @@ class Controls(ports.Controls):
 
     async def ask(self, input: str | Sequence[Segment]) -> ports.Outcome:
         """Start a run, wait for its end and return what was said, how it ended and what it used (tokens, summed)."""
-        async with self._watch() as events:
+        async with self._listen() as events:
             # Listening comes first: nothing the run says can be missed.
-            await _first_snapshot(events)
             tally = Tally(await self.run(input))
             end = await self._follow(tally, events)
         return ports.Outcome(text=tally.text, result=end.result, usage=tally.usage)
@@ -103,7 +107,12 @@ def _number(reply: Event) -> int:
     raise RemoteProtocolError(f"a run was answered by {type(reply).__name__} without a number")
 
 
-async def _first_snapshot(events: trio.abc.ReceiveChannel[Event]) -> None:
-    async for event in events:
-        if isinstance(event, Snapshot):
-            return
+@asynccontextmanager
+async def _after_first_snapshot(
+    watching: AbstractAsyncContextManager[trio.abc.ReceiveChannel[Event]],
+) -> AsyncIterator[trio.abc.ReceiveChannel[Event]]:
+    async with watching as events:
+        async for event in events:
+            if isinstance(event, Snapshot):
+                break
+        yield events

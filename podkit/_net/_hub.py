@@ -13,7 +13,7 @@ from podkit.logic import InFlight
 from podkit.protocol import Alert, AlertLevel, AlertSource, Shutdown, encode_event, project_a, project_b
 
 from ._fan import Fan
-from ._plan_late import most_bytes, waits
+from ._plan_late import LONGEST, most_bytes, waits
 from ._ring import Ring
 from ._view import View
 
@@ -63,6 +63,8 @@ class Record(msgspec.Struct, eq=False, gc=False):
         if self._whole is None:
             try:
                 self._whole = encode_event(self.event, seq=self.seq, first=self.first)
+                if len(self._whole) > LONGEST:
+                    raise LocalProtocolError(f"it has {len(self._whole)} bytes, and clients read {LONGEST}")
             except LocalProtocolError as error:
                 # The number is given away already: something has to stand there, or every reader would see a gap.
                 self.sayable = False
@@ -110,7 +112,7 @@ def _written(seq: int, events: list[Event]) -> tuple[list[Record], list[bytes]]:
     return [Record(n, event, None, len(frame), frame) for n, event, frame in zip(numbers, events, frames, strict=True)], frames
 
 
-def _stand_in(event: Event) -> Event:
+def _stand_in(event: Event) -> Alert:
     return Alert(AlertLevel.ERROR, AlertSource.POD, f"an event could not be encoded: {type(event).__name__}", 0)
 
 
@@ -186,8 +188,6 @@ class Hub:
             return self.seq
         self.settle()
         self.seq += 1
-        if type(event) is Alert:
-            self.alerts.append(event)
         if type(event) is Shutdown:
             self._final = record_of(self.seq, event)
             self._level_off()
@@ -209,6 +209,8 @@ class Hub:
         """Give the last event to everybody and everything."""
         record = record_of(self.seq, event)
         self._ring.put([record], record.size)
+        if type(event) is Alert:
+            self.alerts.append(event if record.sayable else _stand_in(event))
         if record.sayable:
             # What cannot be said was not said: a snapshot that showed it could not be sent either.
             self._in_flight.fold(event)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from podkit.errors import LocalProtocolError, PodUnreachableError, ProtocolError, RemoteProtocolError
-from podkit.protocol import encode_method, read_event, read_events
+from podkit.protocol import Error, ErrorCode, encode_method, read_event, read_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("podkit.client")
 
+_SHORT = 1024  # bytes of a method that no pod calls too large
 _MANY = 16  # events after whose reading others run before more is read
 _LAST_WORDS = 5.0  # seconds in which a pod that reads no more is still listened to
 _CLOSING = 1.0  # seconds that closing may take
@@ -45,6 +46,7 @@ class Link:
         self._channel, self._address, self._heard, self._ids = channel, address, heard, ids
         self._waiting: dict[str, Callable[[Event | None], None]] = {}
         self._out: deque[tuple[str, bytes]] = deque()
+        self._long: dict[str, int] = {}  # methods that were not answered yet, and may be longer than the pod reads
         self._writer = trio.lowlevel.ParkingLot()
         self._direct: Callable[[bytes], bool] | None = getattr(channel, "send_nowait", None)
         self._idle = self._torn = False  # the writer waits for something to write; the channel keeps the rest of a direct write
@@ -67,6 +69,8 @@ class Link:
             raise LocalProtocolError(f"a method with the id {name} is under way on this connection")
         frame = encode_method(method, id=name, run=run)
         self._waiting[name] = then
+        if len(frame) > _SHORT:
+            self._long[name] = len(frame)
         if not self._written(frame):
             self._out.append((name, frame))
             self._writer.unpark()
@@ -109,7 +113,10 @@ class Link:
         """Nobody waits for that reply any more."""
         if self._waiting.get(name) is then:
             del self._waiting[name]
-            self._out = deque(item for item in self._out if item[0] != name)
+            unsent = deque(item for item in self._out if item[0] != name)
+            if len(unsent) < len(self._out):
+                self._out = unsent
+                self._long.pop(name, None)
 
     def end(self, reason: str) -> None:
         """The connection is over; everybody who waits is told. Only the first reason counts."""
@@ -206,6 +213,8 @@ class Link:
         raise read[first]  # type: ignore[misc]
 
     def _hand_out(self, said: list[EventFrame]) -> None:
+        if self._long:
+            self._look_for_refusal(said)
         if not [frame for frame in said if frame.re is not None]:
             if said:
                 self._heard(said)
@@ -219,8 +228,21 @@ class Link:
                 self._heard(stream)
                 stream = []
             # A reply that nobody waits for belongs to somebody who gave up.
-            then = self._waiting.pop(frame.re, None)
-            if then is not None:
-                then(frame.event)
+            self._answered(frame.re, frame.event)
         if stream:
             self._heard(stream)
+
+    def _look_for_refusal(self, said: list[EventFrame]) -> None:
+        """A pod that is sent too long a line says so without an id, as it did not read one, and reads no further. So the longest
+        method that has no answer was not read either: it is the one, or came after it."""
+        for frame in said:
+            error = frame.event
+            if frame.re is None and frame.seq is None and isinstance(error, Error) and error.code is ErrorCode.TOO_LARGE:
+                self._answered(max(self._long, key=self._long.__getitem__), error)
+                return
+
+    def _answered(self, name: str, reply: Event) -> None:
+        self._long.pop(name, None)
+        then = self._waiting.pop(name, None)
+        if then is not None:
+            then(reply)

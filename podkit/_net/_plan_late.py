@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 SHORT = 1024
 """Characters of a piece that may wait for the end of the turn."""
 
+LONGEST = 2**26
+"""Bytes of an event that every client reads."""
+
 _FRAME = 128  # bytes beside what an event says: names, brackets, and two numbers of at most 19 digits
 _MOST = 2**63 - 1  # the highest number of a run
 
@@ -48,4 +51,5 @@ def most_bytes(event: Event) -> int | None:
     if run is not None and (type(run) is not int or not 0 <= run <= _MOST):
         return None
     # What can be printed has at most a backslash before it; the rest is written by its number.
-    return _FRAME + (2 if said.isprintable() else 6) * len(said)
+    most = _FRAME + (2 if said.isprintable() else 6) * len(said)
+    return most if most <= LONGEST else None

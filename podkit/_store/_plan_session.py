@@ -33,7 +33,13 @@ def check_entries(entries: Iterable[bytes]) -> None:
             or _LF in entry
             or _TAB in entry
         ):
-            raise ValueError("an entry is a JSON object in bytes, without a line feed or a tab, up to 16 MiB")
+            raise ValueError(_wrong_with(entry))
+
+
+def _wrong_with(entry: object) -> str:
+    if type(entry) is bytes and len(entry) > LONGEST_ENTRY:
+        return f"an entry has up to 16 MiB, and this one has {len(entry)} bytes"
+    return "an entry is a JSON object in bytes, without a line feed or a tab, up to 16 MiB"
 
 
 def encode_manifest(manifest: Mapping[str, Any]) -> bytes:

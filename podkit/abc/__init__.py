@@ -37,5 +37,6 @@ from ._transport import Transport as Transport
 from ._transport import address_body as address_body
 from ._transport import check_frame as check_frame
 from ._worker import Emit as Emit
+from ._worker import Notice as Notice
 from ._worker import Run as Run
 from ._worker import Worker as Worker

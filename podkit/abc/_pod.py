@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
+    import trio
+
     from podkit.logic import Scope
     from podkit.protocol import Event, Method, RunEnd, Segment, Snapshot, Status, Usage
 
@@ -84,13 +86,15 @@ class Child(Controls):
     incarnation: str
     address: str
     scope: Scope
+    gone: trio.Event
+    """Set from when it is gone, whoever ended it. With a session its handle stays among the children until it is stopped."""
     unseen: tuple[str, ...] = ()
     """The notices we sent it that it never saw, by the ids that `Accepted.notice` said. Known when it took its leave."""
 
     @property
     @abstractmethod
     def status(self) -> Status:
-        """What is known of its status: hints it sent, not a question asked now."""
+        """What is known of its status: hints it sent, not a question asked now. Idle when it is gone."""
 
     @abstractmethod
     async def snapshot(self) -> Snapshot:

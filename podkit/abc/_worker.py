@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from podkit.protocol import Event, InvokeKind, RunResult, Segment, SystemItem, flatten
+from podkit.protocol import Event, InvokeKind, NotificationItem, PodEventItem, RunResult, Segment, flatten
 
 if TYPE_CHECKING:
     from ._pod import Pod
@@ -18,8 +18,12 @@ Emit: TypeAlias = Callable[[Event], None]
 """What a worker says things with: synchronous, never waits, only while `work` runs.
 
 It takes `TurnStart/End`, `Text*`, `Thinking*`, `ToolCall*`, `ToolResult`, `Usage`, `LlmCall*`, `LlmRetry`, `LlmContinuation` and
-`Alert`; anything else is a `LocalProtocolError`. `…Done`, `ToolResult` and `Usage` are committed before anyone sees them.
+`Alert`; anything else is a `LocalProtocolError`. `…Done`, `ToolResult` and `Usage` are committed before anyone sees them; what no
+log can hold is a `LocalProtocolError`, what is not kept a `SessionError`. Of the rest, what cannot be sent is an alert in its place.
 """
+
+Notice: TypeAlias = NotificationItem | PodEventItem
+"""What somebody told the pod, or what happened to one of its children: `body` is what the model reads."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -34,13 +38,13 @@ class Run:
     """What was asked, as it was sent; empty when a notice is the cause."""
     resumed: bool = False
     """Whether this continues a paused run: the same input again, carry on from the log."""
-    notices: tuple[SystemItem, ...] = ()
+    notices: tuple[Notice, ...] = ()
     """What was queued when the run started; committed."""
     pod: Pod
     """The pod that runs: files, children, tools."""
     tools: Mapping[str, Tool] = attrs.field(factory=dict)
     """The tools of the pod, by name."""
-    _poll: Callable[[], tuple[SystemItem, ...]] = attrs.field(repr=False, default=tuple)
+    _poll: Callable[[], tuple[Notice, ...]] = attrs.field(repr=False, default=tuple)
     _committed: Callable[[], Awaitable[None]] | None = attrs.field(repr=False, default=None)
 
     @property
@@ -48,7 +52,7 @@ class Run:
         """The input as one string."""
         return flatten(self.input if isinstance(self.input, str) else tuple(self.input))
 
-    def poll_notices(self) -> tuple[SystemItem, ...]:
+    def poll_notices(self) -> tuple[Notice, ...]:
         """Notices that came since the last look, committed now; each is given exactly once. Left-overs start one more run."""
         return self._poll()
 

@@ -47,7 +47,7 @@ class TransportError(PodkitError):
     reason: str
 
     def __str__(self) -> str:
-        return f"{shown(self.address, 200)}: {self.reason}"
+        return f"{shown(self.address, 200)}: {self.reason}" if self.address else self.reason
 
 
 @error

@@ -33,23 +33,26 @@ def fold_notice(queue: NoticeQueue, entry: LogEntry) -> NoticeQueue:
 
     What is seen or given back without having been accepted changes nothing either, so that a damaged history has a queue too.
     """
-    match entry:
-        case NoticeEntry(id=notice):
-            return NoticeQueue({**queue.waiting, notice: entry})
-        case NoticeReturnedEntry(id=notice):
-            return _without(queue, notice)
-        case SystemItemEntry(item=NotificationItem(notice=notice) | PodEventItem(notice=notice)):
-            return _without(queue, notice)
-        case _:
-            return queue
+    return project_notices((entry,), queue)
 
 
 def project_notices(entries: Iterable[LogEntry], queue: NoticeQueue | None = None) -> NoticeQueue:
     """The queue after all these entries: of a whole log, or of what came after `queue`."""
     queue = NoticeQueue() if queue is None else queue
+    waiting: dict[str, NoticeEntry] | None = None  # our own copy, once something changes: of many entries, one copy
     for entry in entries:
-        queue = fold_notice(queue, entry)
-    return queue
+        match entry:
+            case NoticeEntry(id=notice):
+                waiting = dict(queue.waiting) if waiting is None else waiting
+                waiting[notice] = entry
+            case (
+                NoticeReturnedEntry(id=notice) | SystemItemEntry(item=NotificationItem(notice=notice) | PodEventItem(notice=notice))
+            ) if notice is not None and notice in (queue.waiting if waiting is None else waiting):
+                waiting = dict(queue.waiting) if waiting is None else waiting
+                del waiting[notice]
+            case _:
+                pass
+    return queue if waiting is None else NoticeQueue(waiting)
 
 
 def notice_item(entry: NoticeEntry) -> NotificationItem | PodEventItem:
@@ -57,9 +60,3 @@ def notice_item(entry: NoticeEntry) -> NotificationItem | PodEventItem:
     if entry.event is not None:
         return PodEventItem(entry.event, entry.body, notice=entry.id)
     return NotificationItem(entry.body, entry.body, notice=entry.id)
-
-
-def _without(queue: NoticeQueue, notice: str | None) -> NoticeQueue:
-    if notice not in queue.waiting:
-        return queue
-    return NoticeQueue({other: entry for other, entry in queue.waiting.items() if other != notice})

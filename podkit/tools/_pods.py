@@ -158,8 +158,12 @@ class ListPods(Tool):
         children = context.pod.children
         if not children:
             return ToolOutput("no spawned pods")
-        lines = [f"{name} [{child.status.value}] scope={_rules(child.scope)}" for name, child in sorted(children.items())]
+        lines = [f"{name} [{_state(child)}] scope={_rules(child.scope)}" for name, child in sorted(children.items())]
         return ToolOutput(f"{len(lines)} pod(s) known", "\n".join(lines))
+
+
+def _state(child: Child) -> str:
+    return "gone" if child.gone.is_set() else child.status.value
 
 
 async def _snapshot(child: Child) -> Snapshot:

@@ -1,6 +1,7 @@
 """A pod restored after a crash is the pod it was."""
 
 import json
+from typing import ClassVar
 
 import pytest
 import trio
@@ -347,3 +348,43 @@ async def test_a_restored_pod_keeps_what_was_said_once(tmp_path):
             assert list(pod.log._session.entries) == [], "the bytes are in the store"
             assert (pod.setting.kept.state.history, pod.setting.kept.state.inputs) == ((), ())
             assert (await pod.run("more")) == 2
+
+
+class Named(podkit.abc.Tool):
+    name, description = "twice", "a tool"
+    input_schema: ClassVar = {"type": "object"}
+
+    async def call(self, arguments, context):
+        raise AssertionError("nobody calls it")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"cwd": "not/absolute"}, podkit.InvalidRuleError), ({"tools": [Named(), Named()]}, ValueError)],
+    ids=["cwd", "tools"],
+)
+async def test_an_opening_that_cannot_be_leaves_the_session_before_it_as_it_was(autojump_clock, options, error):
+    async with open_world() as world:
+        async with world.open_pod("root", ScriptedWorker(Say("done")), scope=HOME, sessions=world.sessions) as pod:
+            await pod.ask("remember this")
+        with pytest.raises(error):
+            async with world.open_pod("root", ScriptedWorker(), scope=HOME, sessions=world.sessions, **options):
+                pass
+        async with world.restore_pod("root", ScriptedWorker()) as again:
+            assert "remember this" in str(again.log.data)
+
+
+async def test_a_child_that_cannot_be_opened_leaves_the_session_before_it_as_it_was(autojump_clock):
+    async with open_world() as world:
+        launcher = podkit.TaskLauncher(lambda: ScriptedWorker(Say("done")))
+        wrong = podkit.TaskLauncher(ScriptedWorker, tools=[Named(), Named()])
+        kid = podkit.Scope.write("/w/kid")
+        async with world.open_pod("root", ScriptedWorker(), scope=HOME, sessions=world.sessions) as pod:
+            child = await pod.spawn("kid", scope=kid, launcher=launcher)
+            await child.ask("remember this")
+            child.process.kill()
+            await child.gone.wait()
+            with pytest.raises(podkit.LaunchFailedError):
+                await pod.spawn("kid", scope=kid, launcher=wrong)
+            back = await pod.restore_child("kid", launcher=launcher)
+            assert "remember this" in str((await back.snapshot()).entries)

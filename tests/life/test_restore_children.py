@@ -4,8 +4,9 @@ import pytest
 import trio
 
 import podkit
+import podkit.tools
 from podkit._life._plan_manifest import decode_manifest, encode_manifest
-from podkit.protocol import Permission, Status
+from podkit.protocol import AttachOrRestorePod, InspectPod, ListVisiblePods, Permission, Status
 from podkit.testing import Fail, Say, ScriptedWorker, Sleep, open_world
 
 HOME, KID, OTHER = podkit.Scope.write("/w"), podkit.Scope.write("/w/kid"), podkit.Scope.write("/w/other")
@@ -101,6 +102,37 @@ async def test_a_child_that_dies_under_a_living_parent_can_be_restored_by_it(aut
             assert not [entry for entry in (await fresh.snapshot()).entries if entry["kind"] == "invoke"], "a new session"
             await fresh.stop()
             assert not root.children
+
+
+@pytest.mark.proves("F9")
+async def test_who_looks_at_a_pod_is_told_which_of_its_children_are_gone(autojump_clock):
+    async with open_world() as world:
+        launcher = podkit.TaskLauncher(lambda: ScriptedWorker(Sleep(3600)))
+        tools = podkit.tools.pod_tools(launcher)
+        async with world.open_pod("root", ScriptedWorker(), scope=HOME, sessions=world.sessions, tools=tools) as root:
+            kid = await root.spawn("kid", scope=KID, launcher=launcher)
+            seen = (await root.send(InspectPod("kid"))).pod
+            assert (seen["reachable"], seen["status"], seen["address"]) == (True, "idle", kid.address)
+            attached = await root.send(AttachOrRestorePod("kid"))
+            assert (attached.result["result"], attached.result["address"]) == ("attached", kid.address)
+            await kid.run("work")
+            assert kid.status is Status.RUNNING
+            kid.process.kill()
+            await gone(kid)
+            assert kid.status is Status.IDLE, "who is gone does nothing"
+            assert (await root.call_tool("ListPods", {})).content == "kid [gone] scope=write:/w/kid"
+            told = {"pod_name": "kid", "visibility": "spawned_child", "reachable": False, "restorable": True}
+            assert (await root.send(ListVisiblePods())).pods[1] == told
+            with pytest.raises(podkit.MethodRejectedError, match="gone"):
+                await root.send(AttachOrRestorePod("kid"))
+            with pytest.raises(podkit.MethodRejectedError, match="visible"):
+                await root.send(AttachOrRestorePod("other"))
+            world.crash(root)
+        async with world.restore_pod("root", ScriptedWorker()) as again:
+            assert (await again.send(ListVisiblePods())).pods[1] == told
+            with pytest.raises(podkit.PodUnreachableError) as caught:
+                await again.children["kid"].ask("go")
+            assert str(caught.value) == "pod `kid` is gone"
 
 
 def told_of_runs(pod):

@@ -550,6 +550,10 @@ async def test_closing_wakes_who_waits(serve):
                 await client.aclose()
             await _until_empty(pod)
             assert "closed" in repr(client)
+            with pytest.raises(trio.ClosedResourceError):
+                await client.wait(1)
+            with pytest.raises(trio.ClosedResourceError):
+                await client.ask("hi")
 
 
 @pytest.mark.proves("F7", "I34")

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from podkit import Reconnect
 from podkit._net import Ask, Controls, Origin
 from podkit.errors import MethodRejectedError, PodUnreachableError
 from podkit.protocol import (
@@ -25,6 +26,8 @@ from podkit.protocol import (
     TextDone,
     Usage,
 )
+
+SOON = Reconnect(chance=lambda: 0.0)
 
 
 class Local(Controls):
@@ -209,6 +212,24 @@ async def test_ask_returns_what_was_said_how_it_ended_and_what_it_cost(controls)
             assert outcome.result == RunResult.FINISHED
             assert (outcome.usage.input_tokens, outcome.usage.output_tokens) == (30, 3)
             assert outcome.usage.cache_read_input_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("subscribe", "reconnect", "fetched"),
+    [("snapshot", None, 0), ("none", None, 0), ("snapshot", SOON, 0), ("none", SOON, 1)],
+    ids=["listening", "not listening", "coming back", "coming back to a session it does not know"],
+)
+async def test_to_ask_over_a_connection_costs_the_same_however_long_the_log_is(serve, make_desk, subscribe, reconnect, fetched):
+    desk = make_desk()
+    desk.entries.append({"kind": "segment_start", "ts": 0, "session_id": "kept"})
+    _talk(desk)
+    with trio.fail_after(5):
+        async with serve(desk=desk) as pod, pod.client(subscribe=subscribe, reconnect=reconnect) as client:
+            if subscribe == "snapshot":
+                await client.receive()
+            before = desk.snapshots
+            assert (await client.ask("question")).text == "first of 1\n\nsecond of 1"
+            assert desk.snapshots - before == fetched, "a snapshot holds all of the log"
 
 
 async def test_ask_tells_the_same_when_it_falls_behind(controls):
