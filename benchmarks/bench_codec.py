@@ -24,13 +24,13 @@ import cattrs
 import msgspec
 from _rounds import installed, machine, sandwiched, skipped, table
 
-from podkit.protocol import Greeting, Snapshot, TextDelta, ToolCallDone, encode_event, read_event, read_events
+from podkit.protocol import Event, Greeting, Snapshot, TextDelta, ToolCallDone, encode_event, read_event, read_events
 
 Read = Callable[[bytes], object]
 Write = Callable[[Any], bytes]
 ReadMany = Callable[[bytes], object]
 
-PEERS = {"pydantic, discriminated union": "pydantic", "mcp, the envelope alone": "mcp"}
+PEERS: dict[str, str | None] = {"pydantic, discriminated union": "pydantic", "mcp, the envelope alone": "mcp"}
 LIMIT = "msgspec.Struct"
 OURS = "podkit"
 
@@ -58,7 +58,11 @@ DELTA = TextDelta("and then we see what it does", run=3)
 CALL = ToolCallDone(
     "call_17", "Edit", json.dumps({"path": "/w/src/module.py", "old": "return None\n" * 20, "new": "return 1\n" * 32}), run=3
 )
-KINDS = {"text_delta": (DELTA, 1000), "tool_call_done": (CALL, 50), "snapshot": (Snapshot(entries(), GREETING), 1)}
+KINDS: dict[str, tuple[Event, int]] = {
+    "text_delta": (DELTA, 1000),
+    "tool_call_done": (CALL, 50),
+    "snapshot": (Snapshot(entries(), GREETING), 1),
+}
 LINES = {name: encode_event(event, seq=123_456) for name, (event, _) in KINDS.items()}
 STREAM = "1000 text_delta, one chunk"
 
@@ -150,7 +154,7 @@ def by_pydantic() -> tuple[Read, Write]:
 
     def frame(kind: str, **fields: Any) -> Any:
         data = pydantic.create_model(f"{kind}_data", **fields)
-        return pydantic.create_model(f"{kind}_frame", event=(Literal[kind], kind), data=(data, ...), seq=(int | None, None))  # type: ignore[valid-type]
+        return pydantic.create_model(f"{kind}_frame", event=(Literal[kind], kind), data=(data, ...), seq=(int | None, None))
 
     greeting = {field.name: (Any if field.name == "tools" else str | int | None, None) for field in attrs.fields(Greeting)}
     kinds = (

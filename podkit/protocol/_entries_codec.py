@@ -13,6 +13,8 @@ from ._json import MAX_DEPTH, MismatchError, check_json, check_text, nested_too_
 from ._methods_codec import finish
 from ._shapes import TaggedShape
 
+# An entry that is kept must fit into a snapshot: there it is in an array, in the data of a frame.
+MAX_LEVELS: Final = MAX_DEPTH - 3
 _ENTRY: Final[TaggedShape] = tagged_shape(get_args(LogEntry), lax=True)
 _LOGGED: Final[TaggedShape] = tagged_shape(get_args(LoggedItem), lax=True)
 _SYSTEM: Final[TaggedShape] = tagged_shape(get_args(SystemItem), lax=True, lenient=True)
@@ -20,16 +22,16 @@ _decode = msgspec.json.Decoder().decode
 
 
 def encode_entry(entry: LogEntry) -> bytes:
-    """A log entry as one JSON object in bytes, no newline. Raises `LocalProtocolError`."""
-    return finish(entry_to_data(entry))
+    """A log entry as one JSON object in bytes, no newline. Raises `LocalProtocolError`, also for what no snapshot could carry."""
+    return finish(entry_to_data(entry), most=MAX_LEVELS)
 
 
 def decode_entry(data: bytes) -> LogEntry:
     """The log entry in one JSON object. An unknown kind is an `UnknownEntry`. Raises `RemoteProtocolError`."""
     head = bytes(data[:128])
     check_text(data)
-    if nested_too_deep(data):
-        raise RemoteProtocolError(f"nested deeper than {MAX_DEPTH} levels, or not JSON", head)
+    if nested_too_deep(data, most=MAX_LEVELS):
+        raise RemoteProtocolError(f"nested deeper than {MAX_LEVELS} levels, or not JSON", head)
     try:
         entry: LogEntry = _read(_ENTRY, _decode(data))
     except (msgspec.MsgspecError, MismatchError) as error:

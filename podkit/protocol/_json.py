@@ -6,7 +6,7 @@ becomes 0.0), text holds no lone surrogates, names in an object are unique, 64 l
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NoReturn
 
 from podkit.errors import RemoteProtocolError
@@ -22,6 +22,7 @@ SHORTEST_DEEP: Final = 2 * (MAX_DEPTH + 1)  # bytes that open and close one leve
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_NUMBER = b"0" * 19
+_values = dict.values
 
 
 class MismatchError(ValueError):
@@ -36,9 +37,9 @@ class MismatchError(ValueError):
         return ".".join([*reversed(self.path)]) + ": " + self.reason if self.path else self.reason
 
 
-def nested_too_deep(frame: bytes) -> bool:
-    """Whether JSON text nests deeper than 64 levels, or its brackets do not match. Linear, and without recursion."""
-    if len(frame) < SHORTEST_DEEP or frame.count(b"[") + frame.count(b"{") <= MAX_DEPTH:
+def nested_too_deep(frame: bytes, *, most: int = MAX_DEPTH) -> bool:
+    """Whether JSON text nests deeper than `most` levels, or its brackets do not match. Linear, and without recursion."""
+    if len(frame) < 2 * most or frame.count(b"[") + frame.count(b"{") <= most:
         return False
     if b"\\" in frame:
         frame = frame.translate(None, _KEEP_ESCAPES).replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -46,7 +47,7 @@ def nested_too_deep(frame: bytes) -> bool:
     left = frame.translate(_SQUARE, _KEEP_STRUCTURE).replace(b'""', b"")
     if b'"' in left:  # without escapes, every second piece between quotation marks is outside of strings
         left = b"".join(left.split(b'"')[::2])
-    for _level in range(MAX_DEPTH):
+    for _level in range(most):
         if not left:
             return False
         left = left.replace(b"[]", b"")
@@ -72,40 +73,41 @@ def check_json(*values: object) -> int:
 
     Returns how many levels of arrays and objects there are.
     """
-    level = _containers([values])
+    objects, arrays = _inside([values])
     for depth in range(MAX_DEPTH):  # level by level: the depth is bounded and nothing recurses
-        if not level:
+        if not objects and not arrays:
             return depth
-        deepest, level = level, _containers(level)
-    if any(deepest):
+        # Few, however many objects there are. A name of a subclass may be lost among its equals: it is written as they are.
+        for name in set().union(*objects):
+            if type(name) is not str:
+                raise MismatchError("names in a JSON object are text")
+        objects, arrays = _inside([*arrays, *map(_values, objects)])
+    if objects or arrays:
         raise MismatchError(f"nested deeper than {MAX_DEPTH} levels")
     return MAX_DEPTH
 
 
-def _containers(level: Sequence[Any]) -> list[Any]:
-    """The arrays and objects in these arrays and objects. Everything else in them is checked."""
-    inner: list[Any] = []
+def _inside(level: Sequence[Iterable[Any]]) -> tuple[list[dict[Any, Any]], list[list[Any]]]:
+    """The objects and the arrays among the values in these. All other values are checked."""
+    objects, arrays = [], []
     for one in level:
-        if type(one) is dict:
-            for name in one:
-                if type(name) is not str:
-                    raise MismatchError("names in a JSON object are text")
-            one = one.values()  # noqa: PLW2901 - from here on an object is like an array
         for item in one:
             kind = type(item)
             if kind is str:  # most of what there is
                 continue
-            if kind is dict or kind is list:
-                inner.append(item)
+            if kind is dict:
+                objects.append(item)
             elif kind is int:
                 if not LOWEST <= item <= HIGHEST:
                     raise MismatchError("an integer is out of range")
+            elif kind is list:
+                arrays.append(item)
             elif kind is float:
                 if not math.isfinite(item):
                     raise MismatchError("a number is not finite")
             elif kind is not bool and item is not None:
                 raise MismatchError(f"{kind.__name__} is not a JSON value")
-    return inner
+    return objects, arrays
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

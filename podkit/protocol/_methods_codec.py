@@ -105,8 +105,8 @@ def encode_method(method: Method, *, id: str | None = None, run: int | None = No
     return finish(made)
 
 
-def finish(made: dict[str, Any], *, bounded: bool = False) -> bytes:
-    """Checked JSON values as a frame. `bounded`: they cannot nest deep, whatever they hold.
+def finish(made: dict[str, Any], *, bounded: bool = False, most: int = MAX_DEPTH) -> bytes:
+    """Checked JSON values as a frame of at most so many levels. `bounded`: they cannot nest deep, whatever they hold.
 
     Raises `LocalProtocolError` for text that is not Unicode and for what nests too deep.
     """
@@ -114,8 +114,10 @@ def finish(made: dict[str, Any], *, bounded: bool = False) -> bytes:
         frame = _write(made)
     except UnicodeEncodeError:
         raise LocalProtocolError("text holds a lone surrogate") from None
-    if not bounded and nested_too_deep(frame):
-        raise LocalProtocolError(f"nested deeper than {MAX_DEPTH} levels")
+    except TypeError as error:  # a name that equals a text and is none
+        raise LocalProtocolError(shown(str(error))) from None
+    if not bounded and nested_too_deep(frame, most=most):
+        raise LocalProtocolError(f"nested deeper than {most} levels")
     return frame
 
 

@@ -7,6 +7,8 @@ import pytest
 from podkit.errors import LocalProtocolError, RemoteProtocolError
 from podkit.protocol import (
     AssistantItemEntry,
+    ExtensionEntry,
+    Greeting,
     InvokeEntry,
     InvokeKind,
     LlmUsageEntry,
@@ -21,6 +23,7 @@ from podkit.protocol import (
     RunResult,
     SegmentOrigin,
     SegmentStartEntry,
+    Snapshot,
     SystemItemEntry,
     TaskReminderItem,
     Text,
@@ -31,7 +34,9 @@ from podkit.protocol import (
     UnknownItem,
     UserInputEntry,
     decode_entry,
+    decode_event,
     encode_entry,
+    encode_event,
     entry_from_data,
     entry_to_data,
     logged_item_from_data,
@@ -114,7 +119,7 @@ def test_items_of_unknown_kinds_are_kept_whole_inside_of_known_entries():
         (b'{"kind":"notice","ts":1,"id":"n","sender":"x","body":""}', "'from' is missing"),
         (b'{"kind":"x","n":18446744073709551616}', "out of range"),
         (b'{"kind":"x","n":"\xff"}', "UTF-8"),
-        (b'{"kind":"x","n":' + b"[" * 64 + b"]" * 64 + b"}", "64 levels"),
+        (b'{"kind":"x","n":' + b"[" * 61 + b"]" * 61 + b"}", "61 levels"),
     ],
 )
 @pytest.mark.proves("F5")
@@ -163,3 +168,32 @@ def test_what_could_not_be_read_again_is_not_written(entry, match):
 def test_an_abandoned_pause_has_nothing_but_its_time_and_run():
     assert decode_entry(b'{"kind":"paused_turn_abandoned","ts":3}') == PausedTurnAbandonedEntry(3)
     assert encode_entry(PausedTurnAbandonedEntry(3, run=1)) == b'{"kind":"paused_turn_abandoned","ts":3,"run":1}'
+
+
+@pytest.mark.parametrize("leaf", [1, None, "x", [], {}])
+@pytest.mark.proves("I15", "I17")
+def test_an_entry_that_is_written_is_read_again_and_a_snapshot_can_carry_it(leaf):
+    """The deepest entry there may be; one level more is refused before anything is kept."""
+    around = isinstance(leaf, list | dict)
+    value = leaf
+    for _ in range(60 - around):
+        value = [value]
+    entry = ExtensionEntry(1, "d", value)
+    assert decode_entry(encode_entry(entry)) == entry
+    snapshot = Snapshot([entry_to_data(entry)], Greeting("p", "/w", "", "", "", []))
+    assert decode_event(encode_event(snapshot)) == snapshot
+    with pytest.raises(LocalProtocolError, match="61 levels"):
+        encode_entry(ExtensionEntry(1, "d", [value]))
+
+
+def test_a_name_that_is_no_text_is_refused_even_when_it_equals_one():
+    class Twin:
+        def __hash__(self):
+            return hash("a")
+
+        def __eq__(self, other):
+            return other == "a"
+
+    for payload in ({Twin(): 1}, [{"a": 1}, {Twin(): 1}], {"a": {Twin(): 1}}):
+        with pytest.raises(LocalProtocolError, match=r"text|str-like"):
+            encode_entry(ExtensionEntry(1, "d", payload))
