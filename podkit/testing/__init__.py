@@ -15,7 +15,7 @@ from ._faults import Faults as Faults
 from ._operations import random_scenario as random_scenario
 from ._simulate import Report as Report
 from ._simulate import SimulationError as SimulationError
-from ._simulate import SimWorld as SimWorld
+from ._sim_world import SimWorld as SimWorld
 from ._simulate import simulate as simulate
 from ._strikes import Strike as Strike
 from ._strikes import simulate_strikes as simulate_strikes

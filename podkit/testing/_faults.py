@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -47,9 +48,14 @@ def _checked(rates: Mapping[str, float]) -> Mapping[str, float]:
     unknown = sorted(set(rates) - set(KINDS))
     if unknown:
         raise ValueError(f"there is no fault called {', '.join(unknown)}; there are {', '.join(KINDS)}")
-    if any(rate < 0 for rate in rates.values()):
-        raise ValueError("a rate is 0 or more")
+    if not all(isinstance(rate, int | float) and 0 <= rate < math.inf for rate in rates.values()):
+        raise ValueError("a rate is a number, 0 or more")
     return MappingProxyType({kind: rates[kind] for kind in KINDS if rates.get(kind)})
+
+
+def _count(_self: object, _field: object, most: int) -> None:
+    if not isinstance(most, int) or most < 0:
+        raise ValueError("the most faults of a run are a whole number, 0 or more")
 
 
 @attrs.frozen
@@ -63,7 +69,7 @@ class Faults:
     """
 
     rates: Mapping[str, float] = attrs.field(factory=dict, converter=_checked)
-    most: int = attrs.field(default=50, kw_only=True)
+    most: int = attrs.field(default=50, kw_only=True, validator=_count)
     disk: bool | None = attrs.field(default=None, kw_only=True)
 
     @property

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ._faults import Faults
     from ._sim_net import Link
     from ._sim_program import Program
-    from ._simulate import SimWorld
+    from ._sim_world import SimWorld
 
 _APPEND, _READ = (FAIL_BEFORE, FAIL_AFTER, FAIL_BUSY), (FAIL_READ,)
 _EVENTS = ("event_lost", "event_late", "event_twice", "event_reordered")

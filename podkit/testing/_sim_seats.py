@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from podkit.errors import ConfinementError
+
 if TYPE_CHECKING:
     import random
+
+    from podkit._life import House
 
 _SMALL = 8192  # bytes of a log that drops its past in a simulated run, so that some do
 _NEVER = 0.05  # seconds between two looks at a process
@@ -32,6 +36,12 @@ class _Time:
         return int(trio.current_time() * 1e9)
 
 
+async def _no_programs(_wards: object) -> None:
+    await trio.lowlevel.checkpoint()
+    reason = "a simulated run starts no programs; stand in for what would, or test it in real time"
+    raise ConfinementError("advisory", reason)
+
+
 def _who() -> bytes:
     return b"a program of the world".ljust(128)
 
@@ -44,8 +54,10 @@ def seats(
     own: Callable[[], tuple[int, int]],
     tell: Callable[[int, int, int], bool],
     alive: Callable[[int, int], bool],
+    house: type[House],
 ) -> Iterator[None]:
-    """Take these seats for the block: `own()` is the number of the running process, `tell(pid, started, signal)` signals one."""
+    """Take these seats for the block: `own()` is the number of the running process, `tell(pid, started, signal)` signals one,
+    `house` is what children live in."""
 
     def signal_process(pid: int, started: int, sig: int, *, group: bool = False) -> bool:  # noqa: ARG001 - as the real one
         return tell(pid, started, sig)
@@ -68,12 +80,15 @@ def seats(
         ("podkit._store._turns", "_EAGER", 0.0),  # asking again at once for a while never ends where time stands still meanwhile
         ("podkit._store._lockfile", "_EAGER", 0.0),
         ("podkit._life._open", "own_process", own),
+        ("podkit._life._adopt", "House", house),
+        ("podkit._os:Wards", "_launch", _no_programs),
         ("podkit._life._deaths", "signal_process", signal_process),
         ("podkit._life._deaths", "wait_process", wait_process),
     )
     try:
         for module, name, seat in places:
-            room = importlib.import_module(module)
+            room: Any = importlib.import_module(module.partition(":")[0])
+            room = getattr(room, module.partition(":")[2], room)
             taken.append((room, name, getattr(room, name)))
             setattr(room, name, seat)
         yield

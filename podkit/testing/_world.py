@@ -51,7 +51,7 @@ class World:
     nursery: trio.Nursery
     pids: Callable[[Program], tuple[int, int]] | None
     on_pod: Callable[[Pod], Callable[[], None]] | None
-    on_crash: Callable[[Program, BaseException], None] | None
+    on_crash: Callable[[str, BaseException], None] | None
 
     def __init__(
         self,
@@ -175,7 +175,8 @@ class World:
             if program.name == name and (incarnation is None or program.incarnation == incarnation)
         ]
         if not found:
-            raise KeyError(f"no program of this world is called {name}")
+            there = ", ".join(dict.fromkeys(program.name for program in self.programs)) or "none"
+            raise KeyError(f"no program of this world is called {name}: there are {there}, and a task is in its parent's program")
         return max(found, key=lambda program: (program.alive, program.number))
 
     def crash(self, which: Pod | Child | Program | str) -> None:
