@@ -14,6 +14,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "kill_in_spawn": "during a birth the parent, its own parent or the child is killed",
         "kill_in_stop": "while a child is stopped the parent, its own parent or the child is killed",
         "freeze": "a program is stopped for up to 20 seconds and goes on",
+        "descriptors": "for up to 10 seconds a program can open nothing more: no connection, no lease and no file",
         "cancel": "an operation is cancelled at one of its steps",
         "partition": "nothing passes between two programs for a while",
         "cut": "a connection is lost, and the end of what was sent with it",

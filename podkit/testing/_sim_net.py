@@ -292,10 +292,15 @@ class SimListener(trio.abc.Listener[trio.abc.Channel[bytes]]):
     async def accept(self) -> trio.abc.Channel[bytes]:
         if self._pending or self._closed:
             await trio.lowlevel.checkpoint()
+        wait = 0.05
         while not self._closed:
-            if self._pending:
+            if self.owner is not None and self.owner.short:  # as listeners on sockets do
+                await trio.sleep(wait)
+                wait = min(2 * wait, 1.0)
+            elif self._pending:
                 return self._pending.popleft()
-            await self._changed.park()
+            else:
+                await self._changed.park()
         raise trio.ClosedResourceError("this listener was closed")
 
     async def aclose(self) -> None:
@@ -348,6 +353,8 @@ class SimTransport(Transport):
         net, owner = self.net, self._owner
         place = address_body(address)
         await trio.lowlevel.checkpoint_if_cancelled()  # who connects goes on to wait for an answer
+        if owner is not None and owner.short:
+            raise TransportError(address, "too many open files")
         listener = net.listeners.get(place)
         if listener is None or (owner is not None and owner.dead):
             raise PodUnreachableError(address)
@@ -363,6 +370,8 @@ class SimTransport(Transport):
     async def listen(self, address: str) -> SimListener:
         place = address_body(address)
         await trio.lowlevel.checkpoint()
+        if self._owner is not None and self._owner.short:
+            raise TransportError(address, "too many open files")
         if place in self.net.listeners or (self._owner is not None and self._owner.dead):
             raise TransportError(address, "somebody listens there already")
         listener = self.net.listeners[place] = SimListener(self.net, address, self._owner)

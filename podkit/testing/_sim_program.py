@@ -34,6 +34,8 @@ class Program:
     held: bool
     dead: bool
     frozen: bool
+    short: bool  # of descriptors: it can open nothing
+    reaped: bool  # who started it has seen it end
     scope: trio.CancelScope
     over: trio.Event
     died: trio.Event
@@ -44,7 +46,7 @@ class Program:
 
     def __init__(self, name: str, number: int, nursery: trio.Nursery, scheduler: Scheduler) -> None:
         self.name, self.number = name, number
-        self.held = self.dead = self.frozen = False
+        self.held = self.dead = self.frozen = self.short = self.reaped = False
         self.waiting: list[Task] = []
         self.pod: Pod | None = None
         self.lodgers: list[Pod] = []
@@ -139,6 +141,10 @@ class Program:
         if self.frozen and not self.dead:
             self.frozen = False
             self._scheduler.release(self)
+
+    def has_descriptors(self) -> None:
+        """It can open things again."""
+        self.short = False
 
     def kill(self) -> None:
         """SIGKILL: not one more step of it. What the kernel does for a dead process is done at once."""

@@ -17,6 +17,7 @@ from ._invariants_log import PodWatch
 from ._sim_injector import Injector
 from ._sim_journal import JournalLog
 from ._sim_kept import DiskSessions, sessions_place
+from ._sim_processes import ProcessTable
 from ._sim_program import Program
 from ._sim_watch import WireWatch
 from ._trace import Trace, short
@@ -46,6 +47,7 @@ class SimWorld(World):
     scope: trio.CancelScope
     watch: RegistryWatch
     injector: Injector
+    processes: ProcessTable
     bystander: Program
     pids: Callable[[Program], tuple[int, int]] | None
     on_pod: Callable[[Pod], Callable[[], None]] | None
@@ -70,8 +72,9 @@ class SimWorld(World):
         self.bystander = Program("stranger", -1, nursery, scheduler)
         self._most_steps = steps
         self._stepping: Program | None = None
-        self._numbers: dict[Program, tuple[int, int]] = {}
-        self.pids = self.number
+        tidy = random.Random(f"init {seed}").random() < 0.5  # noqa: S311 - whether the machine's first process waits for others
+        self.processes = ProcessTable(self.programs, self.complain, self.trace.note, tidy=tidy)
+        self.pids = self.processes.number
         self.on_pod, self.on_crash = self._pod_appeared, self._pod_crashed
         self.registry.twice = True
         self.registry.appended, self.registry.trouble = self.watch.appended, self.injector.trouble
@@ -161,28 +164,15 @@ class SimWorld(World):
         """The wall clock of this world."""
         return self.wall_offset + trio.current_time()
 
-    def number(self, program: Program) -> tuple[int, int]:
-        """The process number of a program, and when it started."""
-        if program not in self._numbers:
-            taken = {pid for other, (pid, _) in self._numbers.items() if other.alive}
-            pid = next(pid for pid in range(2, 10_000) if pid not in taken)
-            self._numbers[program] = (pid, len(self._numbers))
-        return self._numbers[program]
-
     def own_number(self) -> tuple[int, int]:
         """The same of the program that runs right now."""
         owner = self.running()
-        return (1, 0) if owner is None else self.number(owner)
+        return (1, 0) if owner is None else self.processes.number(owner)
 
     def running(self) -> Program | None:
         """The program whose task runs right now; None: it is the test's."""
         owner = self.scheduler.owner(trio.lowlevel.current_task())
         return owner if isinstance(owner, Program) else None
-
-    def numbered(self, pid: int, started: int) -> Program | None:
-        """The living program with that number."""
-        found = (program for program, number in self._numbers.items() if number == (pid, started))
-        return next((program for program in found if program.alive), None)
 
     def reboot(self) -> None:
         """The machine starts anew, and so does what is watched."""

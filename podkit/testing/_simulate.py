@@ -161,21 +161,11 @@ async def _play(world: SimWorld, scenario: Scenario) -> None:
 
 @contextmanager
 def _seats(seed: int, found: list[SimWorld]) -> Iterator[None]:
-    def tell(pid: int, started: int, sig: int) -> bool:
-        from ._sim_launcher import send
-
-        program = found[0].numbered(pid, started)
-        if program is not None:
-            found[0].trace.note(f"signal {int(sig)} to {program.name}")
-            send(program, sig)
-        return program is not None
-
     with seats(
         random.Random(f"ids {seed}"),  # noqa: S311 - ids of a test
         wall=lambda: found[0].wall() if found else EPOCH,
         own=lambda: found[0].own_number(),  # noqa: PLW0108 - the world comes later
         house=lodging(lambda: found[0].running()),  # noqa: PLW0108
-        tell=tell,
-        alive=lambda pid, started: found[0].numbered(pid, started) is not None,
+        processes=lambda: found[0].processes,
     ):
         yield

@@ -206,6 +206,7 @@ class World:
         """The machine starts anew: every program is dead, no lease is held, and the registry begins with an empty log."""
         for program in self.programs:
             program.kill()
+            program.reaped = True
         self.registry.reboot()
         self.sessions.reboot()
 
