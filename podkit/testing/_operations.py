@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ._sim_program import Program
     from ._sim_world import SimWorld
+    from ._world_options import ConnectOptions, OpenOptions
 
 _PODS = 12
 _QUIET = 60.0
@@ -129,8 +130,10 @@ class Play:
             with self.world.operation("open") as opening:
                 # What is cancelled by faults is what clients and parents ask for, not the scenario itself.
                 self.world.cancellable.pop(opening)
-                more = {"sessions": self.world.sessions, "tools": self.checks.tools} if self.kept else {}
-                async with self.world.open_pod(name, RandomWorker(self.chance), scope=scope, limits=self.limits, **more) as pod:
+                more: OpenOptions = {"limits": self.limits}
+                if self.kept:
+                    more |= {"sessions": self.world.sessions, "tools": self.checks.tools}
+                async with self.world.open_pod(name, RandomWorker(self.chance), scope=scope, **more) as pod:
                     opened.set()
                     await self._lives(pod, over)
             while self.kept and opened.is_set() and not over.is_set():
@@ -168,9 +171,14 @@ class Play:
                 continue
             pod = someone[1]
             with self.world.operation(f"connect {pod.name}"):
-                subscribe, buffer = self.chance.choice(("snapshot", "live", "none")), self.chance.choice((1, 4, 4096))
-                more = {"reconnect": self._patience()} if self.kept and self.chance.random() < 0.5 else {}
-                async with self.world.connect(pod.address, subscribe=subscribe, buffer=buffer, **more) as client:
+                chance = self.chance
+                more: ConnectOptions = {
+                    "subscribe": chance.choice(("snapshot", "live", "none")),
+                    "buffer": chance.choice((1, 4, 4096)),
+                }
+                if self.kept and chance.random() < 0.5:
+                    more["reconnect"] = self._patience()
+                async with self.world.connect(pod.address, **more) as client:
                     for _ in range(self.chance.randrange(1, 6)):
                         await self._ask(client)
 

@@ -16,7 +16,7 @@ from ._invariants import RegistryWatch
 from ._invariants_log import PodWatch
 from ._sim_injector import Injector
 from ._sim_journal import JournalLog
-from ._sim_kept import DiskSessions, sessions_place
+from ._sim_kept import DiskSessions, sessions_on
 from ._sim_processes import ProcessTable
 from ._sim_program import Program
 from ._sim_watch import WireWatch
@@ -215,5 +215,4 @@ def _sessions_for(seed: int, registry: SharedLog | None) -> DiskSessions | None:
     """On the disk of the registry, when it is on one."""
     if not isinstance(registry, JournalLog):
         return None
-    sessions_place(registry.files)
-    return DiskSessions(registry.files, durable=random.Random(f"sessions {seed}").random() < 0.5)  # noqa: S311
+    return sessions_on(registry.files, durable=random.Random(f"sessions {seed}").random() < 0.5)  # noqa: S311

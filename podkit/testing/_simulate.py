@@ -19,7 +19,7 @@ from ._sim_trio import seeded, seldom_collected, virtual_clock
 from ._sim_world import EPOCH, SimWorld
 from ._trace import short
 from ._where import raised
-from ._world import world_of
+from ._world_open import world_of
 
 if TYPE_CHECKING:
     from ._sim_trio import Scheduler
