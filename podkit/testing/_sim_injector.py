@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import random
 
     from ._faults import Faults
-    from ._sim_net import Link
+    from ._sim_link import Link
     from ._sim_program import Program
     from ._sim_world import SimWorld
 

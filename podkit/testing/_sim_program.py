@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from podkit.abc import Lease
 
     from ._sim_disk import SimDisk
-    from ._sim_net import SimChannel, SimListener, SimTransport
+    from ._sim_link import SimChannel
+    from ._sim_net import SimListener, SimTransport
     from ._sim_registry import SimRegistry
     from ._sim_trio import Scheduler
 
