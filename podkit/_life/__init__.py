@@ -7,6 +7,7 @@ from podkit._life._birth import Birth as Birth
 from podkit._life._child import Child as Child
 from podkit._life._fork import Fork as Fork
 from podkit._life._fork import fork_session as fork_session
+from podkit._life._house import House as House
 from podkit._life._launch import ProcessLauncher as ProcessLauncher
 from podkit._life._launch_task import TaskLauncher as TaskLauncher
 from podkit._life._launch_task import wants_birth as wants_birth

@@ -9,13 +9,13 @@ from ._script import ScriptedWorker as ScriptedWorker
 from ._script import Sleep as Sleep
 from ._script import Spawn as Spawn
 from ._world import World as World
-from ._world import open_world as open_world
+from ._world_open import open_world as open_world
 from ._faults import KINDS as KINDS
 from ._faults import Faults as Faults
 from ._operations import random_scenario as random_scenario
 from ._simulate import Report as Report
 from ._simulate import SimulationError as SimulationError
-from ._simulate import SimWorld as SimWorld
+from ._sim_world import SimWorld as SimWorld
 from ._simulate import simulate as simulate
 from ._strikes import Strike as Strike
 from ._strikes import simulate_strikes as simulate_strikes

@@ -21,17 +21,15 @@ from podkit.protocol import (
     TextPart,
     ThinkingDelta,
     ThinkingDone,
-    ThinkingStart,
-    ToolCallArgsDelta,
     ToolCallDone,
     ToolCallItem,
-    ToolCallStart,
     ToolResultItem,
     UnknownItem,
     Usage,
 )
 
 from ._check_clauses import Clauses
+from ._check_model_answer import check_answer
 from ._check_transport_ground import raises, require
 from ._model import Call, Think
 from ._script import Fail, Say, Sleep
@@ -98,7 +96,7 @@ async def _lazy(ground: _Ground) -> None:
 @_clause("a text comes as it was written: what its deltas say, its end says whole, and Finish(stop) is last")
 async def _plain_text(ground: _Ground) -> None:
     parts = await _read(ground.model([Say(_TEXT)]))
-    _check_answer(parts)
+    check_answer(parts)
     require(_text(parts) == _TEXT, f"{_TEXT!r} came as {_text(parts)!r}")
     require(_reason(parts) is FinishReason.STOP, f"it finished with {_reason(parts)!r}")
 
@@ -107,7 +105,7 @@ async def _plain_text(ground: _Ground) -> None:
 async def _all_kinds(ground: _Ground) -> None:
     reply = [Think("Let me see."), Say("I look."), Call("Look", {"path": "/a"}, id="c1"), Call("Look", {"path": "/b"}, id="c2")]
     parts = await _read(ground.model(reply))
-    _check_answer(parts)
+    check_answer(parts)
     ends = [type(part).__name__ for part in parts if isinstance(part, (ThinkingDone, TextDone, ToolCallDone))]
     require(ends == ["ThinkingDone", "TextDone", "ToolCallDone", "ToolCallDone"], f"the blocks ended as {ends}")
     calls = [(part.name, part.arguments) for part in parts if isinstance(part, ToolCallDone)]
@@ -125,7 +123,7 @@ async def _reasons(ground: _Ground) -> None:
         ([Think("x")], FinishReason.STOP),
     ):
         parts = await _read(ground.model(reply))
-        _check_answer(parts)
+        check_answer(parts)
         require(_reason(parts) is reason, f"an answer of {reply} finished with {_reason(parts)!r}")
 
 
@@ -142,7 +140,7 @@ async def _arguments(ground: _Ground) -> None:
 @_clause("usage is told at most once, before the end")
 async def _usage(ground: _Ground) -> None:
     parts = await _read(ground.model([Say("x"), Usage(input_tokens=12, output_tokens=3)]))
-    _check_answer(parts)
+    check_answer(parts)
     told = [(part.input_tokens, part.output_tokens) for part in parts if isinstance(part, Usage)]
     require(told in ([], [(12, 3)]), f"12 tokens in and 3 out were told as {told}")
 
@@ -271,44 +269,3 @@ MODEL_CLAUSES: tuple[tuple[str, str], ...] = tuple(_clause)
 
 def _reason(parts: Sequence[ModelPart]) -> FinishReason | None:
     return parts[-1].reason if parts and isinstance(parts[-1], Finish) else None
-
-
-def _check_answer(parts: Sequence[ModelPart]) -> None:
-    """The grammar of a whole answer."""
-    require(parts and isinstance(parts[-1], Finish), f"the last part is {parts[-1:]!r} and not Finish")
-    require(sum(isinstance(part, Finish) for part in parts) == 1, "there is more than one Finish")
-    require(sum(isinstance(part, Usage) for part in parts) <= 1, "usage is told twice")
-    open_text: str | None = None  # "text" or "thinking", while such a block is open
-    said = ""
-    calls: dict[str, str] = {}
-    ended: set[str] = set()
-    for part in parts:
-        match part:
-            case TextDelta(text=text):
-                require(open_text in (None, "text"), "a text begins inside a thought")
-                open_text, said = "text", said + text
-            case ThinkingStart():
-                require(open_text is None, "a thought begins inside a block")
-                open_text, said = "thinking", ""
-            case ThinkingDelta(text=text):
-                require(open_text == "thinking", "a piece of a thought has no thought around it")
-                said += text
-            case TextDone(text=text) | ThinkingDone(text=text):
-                kind = "text" if isinstance(part, TextDone) else "thinking"
-                require(open_text in ((kind, None) if kind == "text" else (kind,)), f"the end of a {kind} is not in its place")
-                require(said in ("", text), f"the pieces say {said!r}, and the end {text!r}")
-                open_text, said = None, ""
-            case ToolCallStart(id=call):
-                require(call and call not in calls, f"the id {call!r} is empty or not new")
-                calls[call] = ""
-            case ToolCallArgsDelta(id=call, json=text):
-                require(call in calls and call not in ended, f"arguments for {call!r}, which is not open")
-                calls[call] += text
-            case ToolCallDone(id=call, arguments=text):
-                require(call in calls and call not in ended, f"the call {call!r} ends without a beginning, or twice")
-                require(calls[call].strip() in ("", "null", text), f"the pieces of {call!r} say {calls[call]!r}, its end {text!r}")
-                ended.add(call)
-            case Usage() | Finish():
-                require(open_text is None and ended == set(calls), f"{type(part).__name__} comes inside a block")
-            case _:
-                raise AssertionError(f"{part!r} is no part of an answer")

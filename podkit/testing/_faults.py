@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -13,6 +14,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "kill_in_spawn": "during a birth the parent, its own parent or the child is killed",
         "kill_in_stop": "while a child is stopped the parent, its own parent or the child is killed",
         "freeze": "a program is stopped for up to 20 seconds and goes on",
+        "descriptors": "for up to 10 seconds a program can open nothing more: no connection, no lease and no file",
         "cancel": "an operation is cancelled at one of its steps",
         "partition": "nothing passes between two programs for a while",
         "cut": "a connection is lost, and the end of what was sent with it",
@@ -47,9 +49,14 @@ def _checked(rates: Mapping[str, float]) -> Mapping[str, float]:
     unknown = sorted(set(rates) - set(KINDS))
     if unknown:
         raise ValueError(f"there is no fault called {', '.join(unknown)}; there are {', '.join(KINDS)}")
-    if any(rate < 0 for rate in rates.values()):
-        raise ValueError("a rate is 0 or more")
+    if not all(isinstance(rate, int | float) and 0 <= rate < math.inf for rate in rates.values()):
+        raise ValueError("a rate is a number, 0 or more")
     return MappingProxyType({kind: rates[kind] for kind in KINDS if rates.get(kind)})
+
+
+def _count(_self: object, _field: object, most: int) -> None:
+    if not isinstance(most, int) or most < 0:
+        raise ValueError("the most faults of a run are a whole number, 0 or more")
 
 
 @attrs.frozen
@@ -63,7 +70,7 @@ class Faults:
     """
 
     rates: Mapping[str, float] = attrs.field(factory=dict, converter=_checked)
-    most: int = attrs.field(default=50, kw_only=True)
+    most: int = attrs.field(default=50, kw_only=True, validator=_count)
     disk: bool | None = attrs.field(default=None, kw_only=True)
 
     @property

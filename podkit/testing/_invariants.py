@@ -11,6 +11,7 @@ from podkit.logic import Adopted, Freed, Reserved, Restart
 from podkit.protocol import Permission
 
 if TYPE_CHECKING:
+    from podkit._life import Pod
     from podkit.logic import Fact, Scope
     from podkit.protocol import ScopeRule
 
@@ -96,6 +97,7 @@ class _Belief:
 @attrs.define(eq=False)
 class _Row:
     fact: Reserved
+    by: Program | None  # who reserved it; None: the test itself
     parent: str | None
     apart: bool  # the grant is another scope than the use
     adopted: bool = False
@@ -115,8 +117,8 @@ class RegistryWatch:
         self._log, self._programs, self._complain, self._note = log, programs, complain, note
         self._rows: dict[str, _Row] = {}
         self._ever: set[str] = set()
-        self._believed: dict[Program, _Belief] = {}
-        self._unsure: dict[Program, object] = {}
+        self._believed: dict[Pod, _Belief] = {}
+        self._unsure: dict[Pod, object] = {}
         self.universe = Universe()
         self.changes = 0
 
@@ -129,8 +131,8 @@ class RegistryWatch:
 
     def unsure(self, program: Program) -> None:
         """What this program appends now is kept, and it is told that it is not: until it looks again it cannot know better."""
-        if program.pod is not None:
-            self._unsure[program] = program.pod.authority.scope
+        for pod in program.pods():
+            self._unsure[pod] = pod.authority.scope
 
     def reboot(self) -> None:
         """A new log."""
@@ -141,7 +143,7 @@ class RegistryWatch:
         match fact:
             case Reserved():
                 self._note(f"{who} reserves {fact.name} {fact.incarnation}: {fact.scope}")
-                self._reserved(fact)
+                self._reserved(by, fact)
             case Adopted():
                 self._note(f"{who} adopts {fact.incarnation}")
                 self._adopted(by, fact)
@@ -151,7 +153,7 @@ class RegistryWatch:
             case Restart():
                 self._rows.clear()
 
-    def _reserved(self, fact: Reserved) -> None:
+    def _reserved(self, by: Program | None, fact: Reserved) -> None:
         self.universe.learn(fact.scope)
         if fact.grant is not fact.scope:
             self.universe.learn(fact.grant)
@@ -161,7 +163,8 @@ class RegistryWatch:
         for row in self._rows.values():
             if (row.fact.tree, row.fact.name) == (fact.tree, fact.name):
                 self._complain("I5", f"two pods of one tree are called {fact.name}")
-        row = self._rows[fact.incarnation] = _Row(fact, fact.parent, fact.grant is not fact.scope and fact.grant != fact.scope)
+        apart = fact.grant is not fact.scope and fact.grant != fact.scope
+        row = self._rows[fact.incarnation] = _Row(fact, by, fact.parent, apart)
         for heir in fact.inherits:
             self._rows[heir].parent = fact.incarnation
         above = self._rows.get(fact.parent) if fact.parent is not None else None
@@ -185,8 +188,9 @@ class RegistryWatch:
         if row.adopted:
             self._complain("I6", f"{row.fact.name} was adopted twice")
         row.adopted = True
-        mine = by is not None and by.name == row.fact.name and by.incarnation in (None, fact.incarnation)
-        if not mine:
+        # A root, and a child that is a task, lives where its place was reserved; any other child has a program of its own.
+        its_own = next((program for program in self._programs if program.incarnation == fact.incarnation), row.by)
+        if by is not its_own:
             self._complain("I6", f"{row.fact.name} was adopted by {by!r}")
 
     def _freed(self, by: Program | None, fact: Freed) -> None:
@@ -199,9 +203,9 @@ class RegistryWatch:
         key = f"{row.fact.name}.{fact.incarnation}"
         if fact.author != fact.incarnation and self._log.is_held(key):
             self._complain("I4", f"{row.fact.name} was freed by {fact.author} while it lives")
-        pod = None if by is None else by.pod
-        if fact.author == fact.incarnation and pod is not None and pod.authority.gate.busy:
-            self._complain("I4", f"{row.fact.name} frees itself while {', '.join(pod.authority.gate.busy)} goes on")
+        for pod in () if by is None else by.pods():
+            if fact.author == fact.incarnation == pod.incarnation and pod.authority.gate.busy:
+                self._complain("I4", f"{row.fact.name} frees itself while {', '.join(pod.authority.gate.busy)} goes on")
 
     def _measure(self) -> None:
         universe, paths = self.universe, len(self.universe.paths)
@@ -232,32 +236,36 @@ class RegistryWatch:
         return None if row.parent is None else self._rows.get(row.parent)
 
     def believes(self, program: Program) -> None:
-        """What the pod of this program believes to be allowed is not more than the facts say (I1, I3)."""
+        """What the pods of this program believe to be allowed is not more than the facts say (I1, I3)."""
         pod = program.pod
-        if pod is None:
-            return
-        scope, known = pod.authority.scope, self._believed.get(program)
+        if pod is not None:
+            self._believes(program, pod)
+        for pod in program.lodgers:
+            self._believes(program, pod)
+
+    def _believes(self, program: Program, pod: Pod) -> None:
+        scope, known = pod.authority.scope, self._believed.get(pod)
         if known is not None and known.changes == self.changes and known.scope is scope:
             return
-        if not program.alive or self._unsure.get(program) is scope:
+        if not program.alive or self._unsure.get(pod) is scope:
             return
         paths = len(self.universe.paths)
         if known is None or known.scope is not scope:
             masks = self.universe.effective(scope)
         else:
             masks = self.universe.effective(scope, known.masks, known.paths)
-        self._believed[program] = _Belief(scope, self.changes, paths, masks)
+        self._believed[pod] = _Belief(scope, self.changes, paths, masks)
         row = self._rows.get(pod.incarnation)
         if row is None:
             return
         read, write = masks
         allowed = row.masks[1] & ~row.lent
         if write & ~allowed:
-            self._complain("I3", f"{program.name} believes that it may write {self.universe.names(write & ~allowed)}")
+            self._complain("I3", f"{pod.name} believes that it may write {self.universe.names(write & ~allowed)}")
         if read & ~row.masks[0]:
-            self._complain("I3", f"{program.name} believes that it may read {self.universe.names(read & ~row.masks[0])}")
+            self._complain("I3", f"{pod.name} believes that it may read {self.universe.names(read & ~row.masks[0])}")
         if row.lent and read and row.masks[0] & ~read:
-            self._complain("I3", f"{program.name} may no longer read what it lent: {self.universe.names(row.masks[0] & ~read)}")
+            self._complain("I3", f"{pod.name} may no longer read what it lent: {self.universe.names(row.masks[0] & ~read)}")
 
     @property
     def rows(self) -> list[str]:

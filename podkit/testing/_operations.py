@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from podkit._life import TaskLauncher
 from podkit._net import Client, Reconnect
 from podkit.abc import Emit, Run, Worker
 from podkit.errors import ModelError, ToolError
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from podkit.abc import Launcher
 
     from ._sim_program import Program
-    from ._simulate import SimWorld
+    from ._sim_world import SimWorld
+    from ._world_options import ConnectOptions, OpenOptions
 
 _PODS = 12
 _QUIET = 60.0
@@ -128,8 +130,10 @@ class Play:
             with self.world.operation("open") as opening:
                 # What is cancelled by faults is what clients and parents ask for, not the scenario itself.
                 self.world.cancellable.pop(opening)
-                more = {"sessions": self.world.sessions, "tools": self.checks.tools} if self.kept else {}
-                async with self.world.open_pod(name, RandomWorker(self.chance), scope=scope, limits=self.limits, **more) as pod:
+                more: OpenOptions = {"limits": self.limits}
+                if self.kept:
+                    more |= {"sessions": self.world.sessions, "tools": self.checks.tools}
+                async with self.world.open_pod(name, RandomWorker(self.chance), scope=scope, **more) as pod:
                     opened.set()
                     await self._lives(pod, over)
             while self.kept and opened.is_set() and not over.is_set():
@@ -161,15 +165,20 @@ class Play:
     async def _client(self) -> None:
         while self.left > 0:
             await trio.sleep(self.chance.random())
-            program = self._someone()
-            if program is None or program.pod is None:
+            someone = self._someone()
+            if someone is None:
                 self.left -= 1
                 continue
-            address = program.pod.address
-            with self.world.operation(f"connect {program.name}"):
-                subscribe, buffer = self.chance.choice(("snapshot", "live", "none")), self.chance.choice((1, 4, 4096))
-                more = {"reconnect": self._patience()} if self.kept and self.chance.random() < 0.5 else {}
-                async with self.world.connect(address, subscribe=subscribe, buffer=buffer, **more) as client:
+            pod = someone[1]
+            with self.world.operation(f"connect {pod.name}"):
+                chance = self.chance
+                more: ConnectOptions = {
+                    "subscribe": chance.choice(("snapshot", "live", "none")),
+                    "buffer": chance.choice((1, 4, 4096)),
+                }
+                if self.kept and chance.random() < 0.5:
+                    more["reconnect"] = self._patience()
+                async with self.world.connect(pod.address, **more) as client:
                     for _ in range(self.chance.randrange(1, 6)):
                         await self._ask(client)
 
@@ -206,19 +215,20 @@ class Play:
         while self.left > 0:
             await trio.sleep(2 * self.chance.random())
             self.left -= 1
-            program = self._someone()
-            if program is None or program.pod is None:
+            someone = self._someone()
+            if someone is None:
                 continue
-            pod, many = program.pod, sum(other.alive for other in self.world.programs) >= _PODS
+            program, pod = someone
+            many = sum(1 + len(other.lodgers) for other in self.world.programs if other.alive) >= _PODS
             dead = [child.name for child in pod.children.values() if child.gone.is_set()] if self.kept else []
             if dead and self.chance.random() < 0.5:
-                with self.world.operation(f"restore_child in {program.name}"):
+                with self.world.operation(f"restore_child in {pod.name}"):
                     await self.world.inside(program, partial(self._restore, pod, self.chance.choice(dead)))
             elif pod.children and (many or self.chance.random() < 0.3):
-                with self.world.operation(f"stop in {program.name}"):
+                with self.world.operation(f"stop in {pod.name}"):
                     await self.world.inside(program, partial(self._stop, pod))
             elif not many:
-                with self.world.operation(f"spawn in {program.name}"):
+                with self.world.operation(f"spawn in {pod.name}"):
                     await self.world.inside(program, partial(self._spawn, pod))
 
     async def _spawn(self, pod: Pod) -> None:
@@ -247,7 +257,10 @@ class Play:
         await self.checks.birth(pod, name, lambda: pod.restore_child(name, launcher=launcher, ready_timeout=patience))
 
     def _launcher(self, late: float) -> Launcher:
-        return self.world.launcher(lambda: RandomWorker(self.chance), tools=self.checks.tools if self.kept else (), late=late)
+        tools = self.checks.tools if self.kept else ()
+        if not late and self.chance.random() < 0.2:
+            return TaskLauncher(lambda: RandomWorker(self.chance), tools=tools)
+        return self.world.launcher(lambda: RandomWorker(self.chance), tools=tools, late=late)
 
     def _rule(self, target: str) -> ScopeRule:
         return ScopeRule(target, Permission.WRITE, recursive=self.chance.random() < 0.9)
@@ -262,8 +275,8 @@ class Play:
         if handles:
             await self.chance.choice(handles).stop(grace=1 + 4 * self.chance.random())
 
-    def _someone(self) -> Program | None:
-        alive = [program for program in self.world.programs if program.alive and program.pod is not None]
+    def _someone(self) -> tuple[Program, Pod] | None:
+        alive = [(program, pod) for program in self.world.programs if program.alive for pod in program.pods()]
         return self.chance.choice(alive) if alive else None
 
 

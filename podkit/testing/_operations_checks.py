@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from podkit.protocol import RunEnd
 
     from ._sim_program import Program
-    from ._simulate import SimWorld
+    from ._sim_world import SimWorld
 
 _WAKE_SECONDS = 60.0
 _FREEZE_SECONDS = 25.0  # who was stopped until just now has so long to catch up
@@ -75,6 +75,13 @@ class Checks:
         """With sessions a run may be over in a later incarnation than the one it began in."""
         return client.name if self.kept else client.incarnation
 
+    def _homes(self) -> Iterator[tuple[Program, Pod]]:
+        return ((program, pod) for program in self.world.programs for pod in program.pods())
+
+    def _home(self, incarnation: str) -> tuple[Program, Pod] | None:
+        """The program that a pod is in, and the pod."""
+        return next((home for home in self._homes() if home[1].incarnation == incarnation), None)
+
     # A cancellation that names a run leaves every other run alone.
 
     async def run(self, client: Client, text: str) -> int:
@@ -86,9 +93,8 @@ class Checks:
         """In a world in which everybody who cancels says which run: only those end as cancelled."""
         run, began = await self.run(client, "do it and say how it ended"), client.incarnation
         end: RunEnd = await client.wait(run)
-        program = next((p for p in self.world.programs if p.incarnation == client.incarnation), None)
-        stopping = program is None or program.pod is None or program.pod.actor.stopping or not program.alive
-        stopping = stopping or began != client.incarnation
+        home = self._home(client.incarnation)
+        stopping = home is None or home[1].actor.stopping or not home[0].alive or began != client.incarnation
         if end.result is RunResult.CANCELLED and (self._whose(client), run) not in self.cancelled and not stopping:
             self.world.complain("I23", f"run {run} of {client.name} was cancelled, and nobody asked for that")
 
@@ -142,10 +148,10 @@ class Checks:
         await client.notify(text)
         if self.kept:
             self.accepted.append((client.name, text, lost))
-        program = next((p for p in self.world.programs if p.incarnation == client.incarnation), None)
-        if program is not None and program.pod is not None:
-            self.wakes.append((program, program.pod, text))
-            self.world.nursery.start_soon(self._woken, program, program.pod, text)
+        home = self._home(client.incarnation)
+        if home is not None:
+            self.wakes.append((*home, text))
+            self.world.nursery.start_soon(self._woken, *home, text)
 
     async def settled(self) -> None:
         """Nothing goes wrong any more, and nobody asks for anything: who was told to wake up does so in time."""
@@ -170,9 +176,8 @@ class Checks:
     def _sleeps(self, program: Program, pod: Pod, text: str) -> bool:
         """Whether it is idle with this message unseen, and does not hold it back on purpose: after a cancellation or a failure."""
         if self.kept:
-            same = [p for p in self.world.programs if p.pod is not None and p.pod.log.id == pod.log.id]
-            program = max(same, key=lambda other: other.number)
-            pod = program.pod or pod
+            same = (home for home in self._homes() if home[1].log.id == pod.log.id and home[0].alive and not home[1].actor.stopping)
+            program, pod = next(same, (program, pod))
         up = program.alive and not program.frozen and not pod.actor.stopping
         life = pod.actor.life
         begins = life.hold is Hold.BACKOFF and not life.failures  # a restored pod holds back until it can be reached, no longer
@@ -188,14 +193,15 @@ class Checks:
     # A birth that failed leaves nobody, however late the child was.
 
     async def birth(self, pod: Pod, name: str, spawn: Callable[[], Awaitable[object]]) -> None:
-        before = len(self.world.programs)
-        parent = next(program for program in self.world.programs if program.pod is pod)
+        before, lodged = len(self.world.programs), {lodger for program, lodger in self._homes() if lodger in program.lodgers}
         try:
             await spawn()
         except DeliveryError:
             raise
         except (PodkitError, trio.Cancelled):
-            born = [other for other in self.world.programs[before:] if (other.name, other.parent) == (name, pod.incarnation)]
-            if parent.alive and any(other.alive for other in born):
+            home, whose = self._home(pod.incarnation), (name, pod.incarnation)
+            born = [other for other in self.world.programs[before:] if (other.name, other.parent) == whose and other.alive]
+            tasks = [p for p in home[0].lodgers if (p.name, p.authority.row.parent) == whose and p not in lodged] if home else ()
+            if home is not None and home[0].alive and (born or tasks):
                 self.world.complain("I32", f"the birth of {name} failed, and it lives")
             raise

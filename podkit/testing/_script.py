@@ -43,7 +43,7 @@ class Spawn:
 
     name: str
     scope: Scope
-    steps: Sequence[Step] = ()
+    steps: Sequence[Step] = attrs.field(default=(), validator=lambda _self, _field, steps: _checked(steps))
     task: str | None = attrs.field(default="go", kw_only=True)
 
 
@@ -57,8 +57,17 @@ class Fail:
 Step: TypeAlias = Say | Sleep | CallTool | Spawn | Fail
 
 
+def _checked(steps: Sequence[Step]) -> None:
+    for step in steps:
+        if not isinstance(step, Say | Sleep | CallTool | Spawn | Fail):
+            raise TypeError(f"a step is Say, Sleep, CallTool, Spawn or Fail, and {step!r} is none of them")
+
+
 class ScriptedWorker(Worker):
-    """Follows `steps` on every run, from the first to the last."""
+    """Follows `steps` on every run, from the first to the last. `launcher` starts what `Spawn` spawns (None: a task).
+
+    Raises `TypeError` for what is no step.
+    """
 
     provider: str
     model: str
@@ -66,6 +75,7 @@ class ScriptedWorker(Worker):
     provider, model = "scripted", "script"
 
     def __init__(self, *steps: Step, launcher: Launcher | None = None) -> None:
+        _checked(steps)
         self.steps = steps
         self._launcher = launcher
         self._calls = count(1)

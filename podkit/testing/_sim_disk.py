@@ -30,7 +30,7 @@ That is a name of `FAILURES`, "short" for a write of which only half gets there,
 effect, or "killed within" for a write: then it is called when half of it got there.
 """
 
-FAILURES = {"full": errno.ENOSPC, "error": errno.EIO, "interrupted": errno.EINTR}
+FAILURES = {"full": errno.ENOSPC, "error": errno.EIO, "interrupted": errno.EINTR, "descriptors": errno.EMFILE}
 
 
 class SimDisk(Disk):

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
-from podkit.errors import PodkitError
-from podkit.logic import State, decide_adopt
-from podkit.protocol import Hello, PodEventMethod, PodShutDown, encode_method
-
-from ._sim_registry import FAIL_AFTER, FAIL_BEFORE, FAIL_BUSY, FAIL_READ, SimRegistry
+from ._sim_acts import Acts, living, say
+from ._sim_registry import FAIL_AFTER, FAIL_BEFORE, FAIL_BUSY, FAIL_READ
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
-
-    from podkit._life import Child
 
     from ._faults import Faults
-    from ._sim_net import Link
+    from ._sim_link import Link
     from ._sim_program import Program
-    from ._simulate import SimWorld
+    from ._sim_world import SimWorld
 
 _APPEND, _READ = (FAIL_BEFORE, FAIL_AFTER, FAIL_BUSY), (FAIL_READ,)
 _EVENTS = ("event_lost", "event_late", "event_twice", "event_reordered")
@@ -46,7 +40,7 @@ class Injector:
         self.fired = Counter()
         self.on = self._total > 0
         self._armed: list[str] = []
-        self._full = False
+        self._acts = Acts(world, chance, self._fire)
         self._kill_at: tuple[int, Program, str] | None = None
         self._next = 0
         self._draw(0)
@@ -83,7 +77,7 @@ class Injector:
         self._world.trace.note(f"*** {kind} {what}")
 
     def _begin(self, kind: str) -> None:
-        act = getattr(self, f"_{kind}", None)
+        act = getattr(self._acts, kind, None)
         if act is None or not act():
             self._armed.append(kind)
 
@@ -95,24 +89,23 @@ class Injector:
                 if self._kill_at is None and self._doom(kind, step):
                     self._armed.remove(kind)
                     return
-            elif kind not in _WAITING and step % 4 == 0 and getattr(self, f"_{kind}")():
+            elif kind not in _WAITING and step % 4 == 0 and getattr(self._acts, kind)():
                 self._armed.remove(kind)
                 return
 
     def _doom(self, kind: str, step: int) -> bool:
-        for program in self._alive():
-            pod = program.pod
-            if pod is None:
-                continue
-            if kind == "kill_in_spawn":
-                victims = [program] if pod.births else []
-                victims += [other for other in self._alive() if victims and other.parent == pod.incarnation and other.pod is None]
-            else:
-                stopping = [child for child in pod.children.handles() if child.stopping.locked()]
-                victims = [program] if stopping else []
-                victims += [other for child in stopping if (other := self._of(child)) is not None]
+        programs = living(self._world)
+        for program in programs:
+            victims: list[Program] = []
+            for pod in program.pods():
+                if kind == "kill_in_spawn" and pod.births:
+                    victims += [program, *(other for other in programs if other.parent == pod.incarnation and other.pod is None)]
+                elif kind == "kill_in_stop":
+                    stopping = [child.incarnation for child in pod.children.handles() if child.stopping.locked()]
+                    victims += [program] if stopping else []
+                    victims += [other for other in programs if other.incarnation in stopping]
             if victims:
-                victims += [other for other in self._alive() if other.incarnation == program.parent and program.parent]
+                victims += [other for other in programs if other.incarnation == program.parent and program.parent]
                 self._kill_at = (step + self._chance.randrange(60), self._chance.choice(victims), kind)
                 return True
         return False
@@ -132,8 +125,10 @@ class Injector:
 
     def trouble_on_disk(self, program: Program, call: str) -> str | None:
         """What goes wrong with this call of a program on the registry's files, if anything."""
-        if self._full and call in _WRITING:
+        if self._acts.full and call in _WRITING:
             return "full"
+        if program.short and call == "open":
+            return "descriptors"
         for kind in self._armed if self.on else ():
             if kind in _DISK and self._strikes(kind, call):
                 self._armed.remove(kind)
@@ -160,7 +155,7 @@ class Injector:
     def _disturb(self, kind: str, link: Link, frame: bytes) -> None:
         world = self._world
         if kind == "event_late":
-            self._hold_up(link, 1 + 7 * self._chance.random(), back=False)
+            self._acts.hold_up(link, 1 + 7 * self._chance.random(), back=False)
         if kind in ("event_lost", "event_reordered"):
             link.cut()
         if kind in ("event_twice", "event_reordered"):
@@ -172,191 +167,4 @@ class Injector:
 
     async def _replay(self, address: str, hello: bytes, frame: bytes, seconds: float) -> None:
         await trio.sleep(seconds)
-        await _say(self._world, address, (hello, frame))
-
-    # What happens at once. Each answers whether it found something to happen to.
-
-    def _alive(self) -> list[Program]:
-        return [program for program in self._world.programs if program.alive]
-
-    def _some(self) -> Program | None:
-        alive = self._alive()
-        return self._chance.choice(alive) if alive else None
-
-    def _of(self, child: Child) -> Program | None:
-        return next((program for program in self._alive() if program.incarnation == child.incarnation), None)
-
-    def _kill(self) -> bool:
-        program = self._some()
-        if program is not None:
-            self._fire("kill", program.name)
-            program.kill()
-        return program is not None
-
-    def _freeze(self) -> bool:
-        program = self._some()
-        if program is None or program.frozen:
-            return False
-        self._fire("freeze", program.name)
-        program.freeze()
-        self._later(20 * self._chance.random() ** 2, program.thaw)
-        return True
-
-    def _cancel(self) -> bool:
-        under_way = list(self._world.cancellable)
-        if not under_way:
-            return False
-        scope = self._chance.choice(under_way)
-        self._fire("cancel", self._world.cancellable[scope])
-        scope.cancel()
-        return True
-
-    def _partition(self) -> bool:
-        alive = self._alive()
-        if len(alive) < 2:
-            return False
-        a, b = self._chance.sample(alive, 2)
-        self._fire("partition", f"{a.name} {b.name}")
-        self._world.net.partition(a, b)
-        self._later(12 * self._chance.random(), lambda: self._world.net.heal(a, b))
-        return True
-
-    def _link(self) -> Link | None:
-        links = [link for link in self._world.net.links if link.caller is None or link.caller.alive]
-        return self._chance.choice(links) if links else None
-
-    def _cut(self, *, torn: bool = False) -> bool:
-        link = self._link()
-        if link is not None:
-            self._fire("torn" if torn else "cut", link)
-            link.cut(lost=self._chance.randrange(1 if torn else 0, 4), torn=torn)
-        return link is not None
-
-    def _torn(self) -> bool:
-        return self._cut(torn=True)
-
-    def _half_close(self) -> bool:
-        link = self._link()
-        if link is not None:
-            self._fire("half_close", link)
-            self._chance.choice((link.forth, link.back)).half_close()
-        return link is not None
-
-    def _slow_reader(self) -> bool:
-        link = self._link()
-        if link is not None:
-            self._fire("slow_reader", link)
-            self._hold_up(link, 8 * self._chance.random(), back=self._chance.random() < 0.7)
-        return link is not None
-
-    def _vanished(self) -> bool:
-        link = self._link()
-        if link is not None:
-            self._fire("vanished", link)
-            self._hold_up(link, None, back=True)
-        return link is not None
-
-    def _hold_up(self, link: Link, seconds: float | None, *, back: bool) -> None:
-        pipe = link.back if back else link.forth
-        pipe.stall()
-        if seconds is None:
-            self._world.to_mend.append(_once(pipe.flow))
-        else:
-            self._later(seconds, pipe.flow)
-
-    def _disk_full(self) -> bool:
-        if self._full:
-            return False
-        self._full = True
-        self._fire("disk_full")
-        self._later(10 * self._chance.random(), self._has_room)
-        return True
-
-    def _has_room(self) -> None:
-        self._full = False
-
-    def _clock_jump(self) -> bool:
-        self._world.wall_offset += self._chance.uniform(-1e6, 1e6)
-        self._fire("clock_jump", f"{self._world.wall_offset:.0f}")
-        return True
-
-    def _stranger(self) -> bool:
-        rows = [row for row in self._world.registry.table_now() if row.parent is not None]
-        if not rows:
-            return False
-        row = self._chance.choice([row for row in rows if row.state is State.RESERVED] or rows)
-        if row.state is not State.RESERVED and self._chance.random() < 0.8:
-            return False  # a place that is not taken yet is worth waiting for
-        self._fire("stranger", f"{row.name} {row.state.value}")
-        secret = None if self._chance.random() < 0.5 else self._chance.randbytes(32).hex()
-        self._world.nursery.start_soon(self._try_to_adopt, row.name, row.incarnation, secret)
-        return True
-
-    async def _try_to_adopt(self, name: str, incarnation: str, secret: str | None) -> None:
-        registry = SimRegistry(self._world.registry, self._world.bystander)
-        before = registry.log.table_now().get(incarnation)
-        try:
-            await registry.transact(lambda table: decide_adopt(table, name=name, incarnation=incarnation, secret=secret))
-        except PodkitError:
-            return
-        if before is not None and before.state is State.RESERVED:
-            self._world.complain("I6", f"a stranger adopted {name}")
-
-    def _spoof(self) -> bool:
-        addresses = list(self._world.net.listeners)
-        if not addresses:
-            return False
-        address = f"memory://{self._chance.choice(addresses)}"
-        rows = list(self._world.registry.table_now())
-        about = self._chance.choice(rows) if rows else None
-        self._fire("spoof", address)
-        incarnation = about.incarnation if about is not None else "0" * 16
-        name = about.name if about is not None else "nobody"
-        event = PodShutDown(name, id=self._chance.randbytes(4).hex(), incarnation=incarnation)
-        hello: Any = Hello((1,), "spoof/1", self._chance.randbytes(4).hex())
-        frames = (encode_method(hello, id="1"), encode_method(PodEventMethod(event), id="2"))
-        self._world.nursery.start_soon(_say, self._world, address, frames)
-        return True
-
-    def _reboot(self) -> bool:
-        self._fire("reboot")
-        self._world.reboot()
-        return True
-
-    def _later(self, seconds: float, then: Callable[[], None]) -> None:
-        then = _once(then)
-        self._world.nursery.start_soon(_after, seconds, then)
-        self._world.to_mend.append(then)
-
-
-def _once(then: Callable[[], None]) -> Callable[[], None]:
-    waiting = [then]
-
-    def call() -> None:
-        if waiting:
-            waiting.pop()()
-
-    return call
-
-
-async def _after(seconds: float, then: Callable[[], None]) -> None:
-    await trio.sleep(seconds)
-    then()
-
-
-async def _say(world: SimWorld, address: str, frames: tuple[bytes, ...]) -> None:
-    """Say this to whoever listens there, and listen for a while."""
-    with trio.move_on_after(5):
-        try:
-            channel = await world.transport.connect(address)
-        except PodkitError:
-            return
-        try:
-            for frame in frames:
-                await channel.send(frame)
-            for _ in frames:
-                await channel.receive()
-        except (trio.BrokenResourceError, trio.EndOfChannel):
-            return
-        finally:
-            await trio.aclose_forcefully(channel)
+        await say(self._world, address, (hello, frame))

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from ._sim_program import Program
 
-_ABOVE = ("/run", "/run/podkit")
-_PLACE = "/run/podkit/.registry"
+RUN_DIR = "/run/podkit"
+_ABOVE = ("/run", RUN_DIR)
+_PLACE = f"{RUN_DIR}/.registry"
 _PATIENCE = 10.0
 
 

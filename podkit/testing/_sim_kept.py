@@ -95,8 +95,9 @@ class DiskSessions(SharedSessions):
         return [entry for line in lines for entry in line.split(b"\t")[1:]]
 
 
-def sessions_place(files: SimFiles) -> None:
-    """Make the directory that sessions are kept in."""
+def sessions_on(files: SimFiles, *, durable: bool) -> DiskSessions:
+    """Sessions on that disk, in a directory that is made for them."""
     disk = SimDisk(files)
     disk.mkdir(_PLACE)
     disk.sync_dir(os.path.dirname(_PLACE))
+    return DiskSessions(files, durable=durable)

@@ -10,6 +10,8 @@ import trio
 import podkit.abc as ports
 from podkit._life import house_of, until_stopped, wants_birth
 
+from ._sim_processes import send
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -49,6 +51,7 @@ class ProgramProcess(ports.Process):
 
     async def wait(self) -> int:
         await self._program.over.wait()
+        self._program.reaped = True
         return self._program.status or 0
 
     def terminate(self) -> None:
@@ -59,14 +62,6 @@ class ProgramProcess(ports.Process):
 
     def stderr_tail(self) -> str:
         return self._program.said
-
-
-def send(program: Program, sig: int) -> None:
-    """What a signal does to a program. SIGTERM waits while it is stopped."""
-    if sig == signal.SIGKILL:
-        program.kill()
-    elif sig == signal.SIGTERM and program.alive:
-        program.scope.cancel()
 
 
 async def adopt(

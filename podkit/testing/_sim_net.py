@@ -1,8 +1,4 @@
-"""The network of a world: the memory transport's pipes between programs, which can be slow, cut, halved or lost from sight.
-
-Nothing is ever reordered within one direction of a connection. What is late is held back as a whole, in order; what a cut loses is
-the end of what was sent.
-"""
+"""The network of a world: who listens where, what connects, and who is cut off from whom."""
 
 from __future__ import annotations
 
@@ -11,211 +7,20 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from podkit._net import MemoryChannel, Pipe
 from podkit.abc import Transport, address_body
 from podkit.errors import PodUnreachableError, TransportError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+from ._sim_link import MAX_EVENT, MAX_METHOD, ROOM, Link, called
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ._sim_link import SimChannel
     from ._sim_program import Program
     from ._sim_watch import WireWatch
     from ._watch_writes import WriteWatch
 
 _BACKLOG = 128
-_ROOM, _ROOM_BYTES = 64, 2**18  # of one direction of a connection, in frames and bytes
-_MAX_METHOD, _MAX_EVENT = 2**20, 2**26
-
-
-class SimPipe(Pipe):
-    """One direction. While `stalled` what is written stays on the way, and so does its end."""
-
-    stalled: int
-    size: int
-
-    def __init__(self, room: int = _ROOM) -> None:
-        super().__init__()
-        self.stalled, self._room = 0, room
-        self._under_way: deque[bytes] = deque()
-        self._end_under_way = False
-        self._size_under_way = 0
-
-    def has_room(self, frame: bytes) -> bool:
-        # What is on the way fills the pipe like what waits to be read.
-        many, size = len(self.frames) + len(self._under_way), self.size + self._size_under_way
-        return not many or (many < self._room and size + len(frame) <= _ROOM_BYTES)
-
-    def put(self, frame: bytes) -> None:
-        if self.broken:
-            return
-        if self.stalled:
-            self._under_way.append(frame)
-            self._size_under_way += len(frame)
-        else:
-            super().put(frame)
-
-    def end(self, *, broken: bool = False) -> None:
-        if self.stalled and not broken:
-            self._end_under_way = True
-            self.tell()
-        else:
-            super().end(broken=broken)
-
-    def half_close(self) -> None:
-        """The reader gets the end after what was sent; who writes more is told that it is lost."""
-        self.end()
-        self.deserted = True
-        self.tell()
-
-    def stall(self) -> None:
-        """From now on nothing arrives."""
-        self.stalled += 1
-
-    def flow(self) -> None:
-        """What is on the way arrives, unless somebody else holds it up too."""
-        self.stalled -= 1
-        if self.stalled:
-            return
-        waiting, self._under_way, self._size_under_way = self._under_way, deque(), 0
-        for frame in waiting:
-            super().put(frame)
-        if self._end_under_way:
-            super().end()
-        self.tell()
-
-    def lose(self, frames: int, *, torn: bool = False) -> None:
-        """Drop the last frames that nobody read yet. `torn`: of the first dropped one a part arrives that is no whole frame."""
-        for _ in range(frames):
-            source = self._under_way or self.frames
-            if not source:
-                return
-            self._size_under_way -= len(source[-1]) if source is self._under_way else 0
-            self.size -= len(source[-1]) if source is self.frames else 0
-            frame = source.pop()
-        if torn and frames and not self.stalled and len(frame) > 1:
-            super().put(frame[: len(frame) // 2])
-
-
-class SimChannel(MemoryChannel):
-    """One end of a connection between two programs."""
-
-    link: Link
-
-    def __init__(self, incoming: SimPipe, outgoing: SimPipe, *, max_frame: int, owner: Program | None) -> None:
-        super().__init__(incoming, outgoing, max_frame=max_frame)
-        self.owner = owner
-        if owner is not None:
-            owner.channels[self] = None
-
-    @property
-    def is_closed(self) -> bool:
-        return self._closed
-
-    async def send_many(self, frames: Iterable[bytes]) -> None:
-        watch = self.link.net.writes
-        if watch is None:
-            await super().send_many(frames)
-            return
-        watch.begins(self)
-        try:
-            await super().send_many(frames)
-        except BaseException:
-            watch.failed(self)
-            raise
-
-    def put_many(self, frames: list[bytes]) -> int:
-        watch = self.link.net.writes
-        if watch is None:
-            return super().put_many(frames)
-        watch.begins(self)
-        try:
-            sent = super().put_many(frames)
-        except BaseException:
-            watch.failed(self)
-            raise
-        return sent
-
-    def _close(self) -> None:
-        super()._close()
-        if self.owner is not None:
-            self.owner.channels.pop(self, None)
-        self.link.net.links.pop(self.link, None)
-
-
-class Link:
-    """One connection: `caller` connected, `host` accepted. None is the test itself."""
-
-    net: Net
-    address: str
-    caller: Program | None
-    host: Program | None
-    forth: SimPipe
-    back: SimPipe
-    near: SimChannel
-    far: SimChannel
-
-    def __init__(self, net: Net, address: str, caller: Program | None, host: Program | None, watch: WireWatch | None) -> None:
-        self.net, self.address, self.caller, self.host = net, address, caller, host
-        self.watch = watch
-        self.forth = SimPipe(net.room) if watch is None else AskedPipe(self, watch)
-        self.back = SimPipe(net.room) if watch is None else SaidPipe(net.room, watch)
-        self.near = SimChannel(self.back, self.forth, max_frame=_MAX_EVENT, owner=caller)
-        self.far = SimChannel(self.forth, self.back, max_frame=_MAX_METHOD, owner=host)
-        self.near.link = self.far.link = self
-
-    def __repr__(self) -> str:
-        return f"<Link {_called(self.caller)} -> {self.address}>"
-
-    def joins(self, a: Program, b: Program) -> bool:
-        """Whether it is between these two."""
-        return (self.caller is a and self.host is b) or (self.caller is b and self.host is a)
-
-    def stall(self) -> None:
-        self.forth.stall()
-        self.back.stall()
-
-    def flow(self) -> None:
-        self.forth.flow()
-        self.back.flow()
-
-    def cut(self, *, lost: int = 0, torn: bool = False) -> None:
-        """The connection is lost, in both directions, and the last `lost` frames of each with it."""
-        for pipe in (self.forth, self.back):
-            pipe.lose(lost, torn=torn)
-            pipe.end(broken=True)
-            pipe.deserted = True
-            pipe.tell()
-        self.net.links.pop(self, None)
-
-
-class AskedPipe(SimPipe):
-    """The direction of methods, of which a checker sees every frame as it is sent."""
-
-    def __init__(self, link: Link, watch: WireWatch) -> None:
-        super().__init__(link.net.room)
-        self._link, self._watch = link, watch
-
-    def put(self, frame: bytes) -> None:
-        method, reported = self._watch.asked(frame), self._link.net.reported
-        if method == "pod_event" and reported is not None and self._watch.reports:
-            reported(self._link, frame)
-        super().put(frame)
-
-
-class SaidPipe(SimPipe):
-    """The direction of events, of which a checker sees every frame as it is sent."""
-
-    def __init__(self, room: int, watch: WireWatch) -> None:
-        super().__init__(room)
-        self._watch = watch
-
-    def put(self, frame: bytes) -> None:
-        self._watch.said(frame)
-        super().put(frame)
-
-
-def _called(program: Program | None) -> str:
-    return "the test" if program is None else program.name
 
 
 class Net:
@@ -228,7 +33,7 @@ class Net:
     def __init__(self) -> None:
         self.links: dict[Link, None] = {}
         self.listeners: dict[str, SimListener] = {}
-        self.room = _ROOM
+        self.room = ROOM
         self.watch: Callable[[], WireWatch] | None = None
         self.writes: WriteWatch | None = None
         self.reported: Callable[[Link, bytes], None] | None = None
@@ -278,7 +83,7 @@ class SimListener(trio.abc.Listener[trio.abc.Channel[bytes]]):
             owner.listeners[self] = None
 
     def __repr__(self) -> str:
-        return f"<SimListener at {self.address} of {_called(self.owner)}{' closed' if self._closed else ''}>"
+        return f"<SimListener at {self.address} of {called(self.owner)}{' closed' if self._closed else ''}>"
 
     def give(self, owner: Program) -> None:
         """From here it belongs to that program, as do the connections that come in."""
@@ -292,10 +97,15 @@ class SimListener(trio.abc.Listener[trio.abc.Channel[bytes]]):
     async def accept(self) -> trio.abc.Channel[bytes]:
         if self._pending or self._closed:
             await trio.lowlevel.checkpoint()
+        wait = 0.05
         while not self._closed:
-            if self._pending:
+            if self.owner is not None and self.owner.short:  # as listeners on sockets do
+                await trio.sleep(wait)
+                wait = min(2 * wait, 1.0)
+            elif self._pending:
                 return self._pending.popleft()
-            await self._changed.park()
+            else:
+                await self._changed.park()
         raise trio.ClosedResourceError("this listener was closed")
 
     async def aclose(self) -> None:
@@ -334,20 +144,22 @@ class SimTransport(Transport):
     """The network as one program sees it; None: as the test itself does."""
 
     scheme = "memory"
-    max_method: int = _MAX_METHOD
-    max_event: int = _MAX_EVENT
+    max_method: int = MAX_METHOD
+    max_event: int = MAX_EVENT
     net: Net
 
     def __init__(self, net: Net, owner: Program | None = None) -> None:
         self.net, self._owner = net, owner
 
     def __repr__(self) -> str:
-        return f"<SimTransport of {_called(self._owner)}>"
+        return f"<SimTransport of {called(self._owner)}>"
 
     async def connect(self, address: str) -> trio.abc.Channel[bytes]:
         net, owner = self.net, self._owner
         place = address_body(address)
         await trio.lowlevel.checkpoint_if_cancelled()  # who connects goes on to wait for an answer
+        if owner is not None and owner.short:
+            raise TransportError(address, "too many open files")
         listener = net.listeners.get(place)
         if listener is None or (owner is not None and owner.dead):
             raise PodUnreachableError(address)
@@ -363,6 +175,8 @@ class SimTransport(Transport):
     async def listen(self, address: str) -> SimListener:
         place = address_body(address)
         await trio.lowlevel.checkpoint()
+        if self._owner is not None and self._owner.short:
+            raise TransportError(address, "too many open files")
         if place in self.net.listeners or (self._owner is not None and self._owner.dead):
             raise TransportError(address, "somebody listens there already")
         listener = self.net.listeners[place] = SimListener(self.net, address, self._owner)

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from podkit.errors import ConfinementError
+
 if TYPE_CHECKING:
     import random
 
+    from podkit._life import House
+
+    from ._sim_processes import ProcessTable
+
 _SMALL = 8192  # bytes of a log that drops its past in a simulated run, so that some do
-_NEVER = 0.05  # seconds between two looks at a process
+_POLL = 0.05  # seconds between two looks at a process
 
 
 class _Secrets:
@@ -32,6 +38,22 @@ class _Time:
         return int(trio.current_time() * 1e9)
 
 
+class _System:
+    """What stands for `os` where processes are looked after."""
+
+    def __init__(self, processes: Callable[[], ProcessTable]) -> None:
+        self._processes = processes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._processes(), name)
+
+
+async def _no_programs(_wards: object) -> None:
+    await trio.lowlevel.checkpoint()
+    reason = "a simulated run starts no programs; stand in for what would, or test it in real time"
+    raise ConfinementError("advisory", reason)
+
+
 def _who() -> bytes:
     return b"a program of the world".ljust(128)
 
@@ -42,17 +64,11 @@ def seats(
     *,
     wall: Callable[[], float],
     own: Callable[[], tuple[int, int]],
-    tell: Callable[[int, int, int], bool],
-    alive: Callable[[int, int], bool],
+    processes: Callable[[], ProcessTable],
+    house: type[House],
 ) -> Iterator[None]:
-    """Take these seats for the block: `own()` is the number of the running process, `tell(pid, started, signal)` signals one."""
-
-    def signal_process(pid: int, started: int, sig: int, *, group: bool = False) -> bool:  # noqa: ARG001 - as the real one
-        return tell(pid, started, sig)
-
-    async def wait_process(pid: int, started: int) -> None:
-        while alive(pid, started):  # noqa: ASYNC110 - as the real one where nothing tells of it
-            await trio.sleep(_NEVER)
+    """Take these seats for the block: `own()` is the number of the running process, `processes()` are all of them,
+    `house` is what children live in."""
 
     taken: list[tuple[Any, str, Any]] = []
     places = (
@@ -68,12 +84,17 @@ def seats(
         ("podkit._store._turns", "_EAGER", 0.0),  # asking again at once for a while never ends where time stands still meanwhile
         ("podkit._store._lockfile", "_EAGER", 0.0),
         ("podkit._life._open", "own_process", own),
-        ("podkit._life._deaths", "signal_process", signal_process),
-        ("podkit._life._deaths", "wait_process", wait_process),
+        ("podkit._life._adopt", "House", house),
+        ("podkit._os:Wards", "_launch", _no_programs),
+        ("podkit._os._pidfd", "os", _System(processes)),
+        ("podkit._os._pidfd", "process_state", lambda pid: processes().state(pid)),
+        ("podkit._os._pidfd", "alive", lambda pid, started: processes().alive(pid, started)),
+        ("podkit._os._pidfd", "_POLL", _POLL),
     )
     try:
         for module, name, seat in places:
-            room = importlib.import_module(module)
+            room: Any = importlib.import_module(module.partition(":")[0])
+            room = getattr(room, module.partition(":")[2], room)
             taken.append((room, name, getattr(room, name)))
             setattr(room, name, seat)
         yield

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from trio.lowlevel import Task
 from trio.testing import MockClock
 
 _run: Any = trio._core._run  # there is no public way; see above
+_threads: Any = trio._threads
 
 _SELDOM = 50_000  # objects more than before, until Python looks for garbage
 _NEEDED = ("_r", "_ALLOW_DETERMINISTIC_SCHEDULING", "GLOBAL_RUN_CONTEXT", "CancelShieldedCheckpoint", "Deadlines")
@@ -28,20 +29,27 @@ _NEVER = 10**9  # seconds; the loop never sleeps that long, because it jumps bef
 def check_trio() -> None:
     """Raise `RuntimeError` when this trio cannot be scheduled by a seed."""
     missing = [name for name in _NEEDED if not hasattr(_run, name)]
+    missing += [] if hasattr(_threads, "start_thread_soon") else ["start_thread_soon"]
     if missing:
         raise RuntimeError(f"trio {trio.__version__} cannot be scheduled by a seed: it has no {', '.join(missing)}")
 
 
+def _no_thread(*_args: object, **_more: object) -> None:
+    raise RuntimeError("a simulated run has no threads, whose ends would not follow from its seed: call the function itself")
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Let everything that trio leaves to chance follow `seed`, for one `trio.run` inside the block."""
+    """Let everything that trio leaves to chance follow `seed`, for one `trio.run` inside the block. It has no threads."""
     check_trio()
     before, state = _run._ALLOW_DETERMINISTIC_SCHEDULING, _run._r.getstate()
+    start_thread, _threads.start_thread_soon = _threads.start_thread_soon, _no_thread
     _run._ALLOW_DETERMINISTIC_SCHEDULING = True
     _run._r.seed(seed)
     try:
         yield
     finally:
+        _threads.start_thread_soon = start_thread
         _run._ALLOW_DETERMINISTIC_SCHEDULING = before
         _run._r.setstate(state)
 
@@ -79,6 +87,14 @@ def virtual_clock() -> MockClock:
     clock.deadline_to_sleep_time = lambda deadline: 0.0 if deadline <= now else _NEVER
     clock._autojump = jump
     return clock  # type: ignore[no-any-return]
+
+
+def lay_open(task: Task, tops: Container[trio.CancelScope]) -> None:
+    """Take away the shields between this task and one of `tops`, so that a cancellation from there reaches it."""
+    status: Any = task._cancel_status
+    while status is not None and status._scope not in tops:
+        status._scope.shield = False
+        status = status._parent
 
 
 class Holder(Protocol):

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ._sim_program import Program
-from ._simulate import SimWorld, simulate
+from ._sim_world import SimWorld
+from ._simulate import simulate
 
 if TYPE_CHECKING:
     from trio.lowlevel import Task

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import deque
 from typing import Any
 
 from trio.lowlevel import Task
 
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _KEPT = 60
 _UNHASHED = 4096  # pieces of the trace that wait to be hashed together
 
@@ -57,6 +59,6 @@ class Trace:
 
 
 def short(value: Any, length: int = 120) -> str:
-    """A value as one short line."""
-    text = " ".join(str(value).split())
+    """A value as one short line, without what is different in every process."""
+    text = _ADDRESS.sub("", " ".join(str(value).split()))
     return text if len(text) <= length else text[: length - 1] + "…"

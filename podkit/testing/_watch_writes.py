@@ -13,7 +13,7 @@ from podkit.protocol import Shutdown
 if TYPE_CHECKING:
     from podkit._life import Pod
 
-    from ._sim_net import SimChannel
+    from ._sim_link import SimChannel
     from ._sim_program import Program
 
 Complain = Callable[[str, str], None]

@@ -15,30 +15,33 @@ from podkit.abc import Tool, Worker
 from podkit.errors import PodUnreachableError
 from podkit.logic import Scope
 
+from ._sim_journal import RUN_DIR, JournalLog
 from ._sim_launcher import ProgramLauncher, ProgramProcess, adopt
 from ._sim_net import Net, SimTransport
-from ._sim_program import Program
+from ._sim_program import Program, first
 from ._sim_registry import SharedLog, SimRegistry
 from ._sim_sessions import MemorySessions, SharedSessions, SimSessions
 from ._sim_trio import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from typing import Unpack
 
-    from podkit.abc import Child, Launcher, Process
+    from podkit.abc import Child, Launcher, Process, Registry, Transport
+
+    from ._sim_files import SimFiles
+    from ._world_options import ConnectOptions, OpenOptions
 
 T = TypeVar("T")
-W = TypeVar("W", bound="World")
 
-_END_SECONDS = 60.0
-_BURIALS = 100
+END_SECONDS = 60.0
 
 
 class World:
     """One registry and one network that everything in this world shares. Made by `open_world`.
 
     Every pod that is opened here, and every child of a `launcher()`, is a program of its own: it can be crashed, frozen and cut
-    off from the others. A child of a `TaskLauncher` lives and dies with its parent's program.
+    off from the others. A child of a `TaskLauncher` lives and dies with its parent's program. `programs` are all there ever were.
     """
 
     registry: SharedLog
@@ -51,7 +54,7 @@ class World:
     nursery: trio.Nursery
     pids: Callable[[Program], tuple[int, int]] | None
     on_pod: Callable[[Pod], Callable[[], None]] | None
-    on_crash: Callable[[Program, BaseException], None] | None
+    on_crash: Callable[[str, BaseException], None] | None
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class World:
     # What podkit offers, in this world.
 
     @asynccontextmanager
-    async def open_pod(self, name: str, worker: Worker, *, scope: Scope, **options: Any) -> AsyncIterator[Pod]:
+    async def open_pod(self, name: str, worker: Worker, *, scope: Scope, **options: Unpack[OpenOptions]) -> AsyncIterator[Pod]:
         """Like `podkit.open_pod`, in a program of this world. `options` are those of `podkit.open_pod`.
 
         With `sessions=world.sessions` it can be restored, here or in any later program. When that program is crashed, the block
@@ -91,30 +94,35 @@ class World:
         program = self._program(name)
         if options.get("sessions") is self.sessions:
             options["sessions"] = SimSessions(self.sessions, program)
-        self._of_world(program, options)
+        options.setdefault("transport", program.transport)
+        options.setdefault("registry", program.registry)
         async with self._living(program, lambda: open_pod(name, worker, scope=scope, **options)) as pod:
             yield pod
 
     @asynccontextmanager
-    async def restore_pod(self, name: str, worker: Worker, **options: Any) -> AsyncIterator[Pod]:
+    async def restore_pod(
+        self,
+        name: str,
+        worker: Worker,
+        *,
+        tools: Sequence[Tool] = (),
+        transport: Transport | None = None,
+        registry: Registry | None = None,
+    ) -> AsyncIterator[Pod]:
         """Like `podkit.restore_pod`, in a new program of this world, from `sessions` of the world."""
         program = self._program(name)
-        options["sessions"] = SimSessions(self.sessions, program)
-        self._of_world(program, options)
+        sessions = SimSessions(self.sessions, program)
+        carrier, laws = transport or program.transport, registry or program.registry
 
         @asynccontextmanager
         async def restored() -> AsyncIterator[Pod]:
-            house = await restored_house(name, worker, **options)
+            house = await restored_house(name, worker, sessions=sessions, transport=carrier, registry=laws, tools=tools)
             program.watches(house.pod)  # what it kept may make it speak as soon as it lives
             async with living(house) as pod:
                 yield pod
 
         async with self._living(program, restored) as pod:
             yield pod
-
-    def _of_world(self, program: Program, options: dict[str, Any]) -> None:
-        options.setdefault("transport", program.transport)
-        options.setdefault("registry", program.registry)
 
     @asynccontextmanager
     async def _living(self, program: Program, make: Callable[[], AbstractAsyncContextManager[Pod]]) -> AsyncIterator[Pod]:
@@ -133,7 +141,7 @@ class World:
 
         program.start(main)
         try:
-            await _first(opened, program.over)
+            await first(opened, program.over)
             if program.pod is None:
                 raise failed[0] if failed else PodUnreachableError(name, "its program died while it was opened")
             yield program.pod
@@ -142,7 +150,7 @@ class World:
             program.thaw()
             if program.pod is None:
                 program.scope.cancel()
-            with trio.move_on_after(_END_SECONDS * 2, shield=True):
+            with trio.move_on_after(END_SECONDS * 2, shield=True):
                 await program.over.wait()
             if program.alive:
                 program.stuck = True
@@ -150,7 +158,7 @@ class World:
         if failed and not program.dead:
             raise failed[0]
 
-    def connect(self, address: str, **options: Any) -> AbstractAsyncContextManager[Client]:
+    def connect(self, address: str, **options: Unpack[ConnectOptions]) -> AbstractAsyncContextManager[Client]:
         """Like `podkit.connect`, in this world. Who connects is the test itself, which nobody can crash or cut off."""
         return connect(address, transport=self.transport, **options)
 
@@ -160,6 +168,23 @@ class World:
         `late` are the seconds that the program takes before it does anything.
         """
         return ProgramLauncher(self, make_worker, tools, late)
+
+    @property
+    def clock(self) -> trio.abc.Clock:
+        """The clock of this world, which is that of the run of trio it is in."""
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, trio.abc.Clock)
+        return clock
+
+    @property
+    def disk(self) -> SimFiles | None:
+        """The files of this world's machine, in memory; None when it has none (see `open_world`)."""
+        return self.registry.files if isinstance(self.registry, JournalLog) else None
+
+    @property
+    def run_dir(self) -> str | None:
+        """Where podkit's own files are on that disk."""
+        return None if self.disk is None else RUN_DIR
 
     # What happens to programs.
 
@@ -175,7 +200,8 @@ class World:
             if program.name == name and (incarnation is None or program.incarnation == incarnation)
         ]
         if not found:
-            raise KeyError(f"no program of this world is called {name}")
+            there = ", ".join(dict.fromkeys(program.name for program in self.programs)) or "none"
+            raise KeyError(f"no program of this world is called {name}: there are {there}, and a task is in its parent's program")
         return max(found, key=lambda program: (program.alive, program.number))
 
     def crash(self, which: Pod | Child | Program | str) -> None:
@@ -205,6 +231,7 @@ class World:
         """The machine starts anew: every program is dead, no lease is held, and the registry begins with an empty log."""
         for program in self.programs:
             program.kill()
+            program.reaped = True
         self.registry.reboot()
         self.sessions.reboot()
 
@@ -232,11 +259,11 @@ class World:
             raise PodUnreachableError(program.name, "its program is over")
         program.start_soon(run, name=f"inside {program.name}")
         try:
-            await _first(done, program.over)
+            await first(done, program.over)
         except trio.Cancelled:
             scope.cancel()
             with trio.CancelScope(shield=True):
-                await _first(done, program.over)
+                await first(done, program.over)
             raise
         if raised:
             raise raised[0]
@@ -269,71 +296,3 @@ class World:
         sessions = None if birth.parent.setting.kept.sessions is None else SimSessions(self.sessions, program)
         program.start(lambda: adopt(birth, program, worker, tools, own, sessions, late))
         return ProgramProcess(program)
-
-    async def _end(self) -> None:
-        """Everything ends: who lives is asked, then killed; the dead are buried."""
-        self.net.heal_all()
-        with trio.CancelScope(shield=True):
-            for program in self.programs:
-                program.thaw()
-                if program.alive:
-                    program.scope.cancel()
-            with trio.move_on_after(_END_SECONDS):
-                for program in self.programs:
-                    await program.over.wait()
-            for program in self.programs:
-                program.kill()
-            for _ in range(_BURIALS):
-                restless = [program for program in self.programs if program.dead and self.scheduler.tasks_of(program)]
-                for program in restless:
-                    program.bury()
-                if not restless:
-                    break
-                await trio.lowlevel.checkpoint()  # on its way out a task may enter a shield that was not there before
-
-
-async def _first(*events: trio.Event) -> None:
-    """Return when one of these events has happened."""
-    if any(event.is_set() for event in events):
-        await trio.lowlevel.checkpoint()
-        return
-    async with trio.open_nursery() as nursery:
-
-        async def wait(event: trio.Event) -> None:
-            await event.wait()
-            nursery.cancel_scope.cancel()
-
-        for event in events:
-            nursery.start_soon(wait, event)
-
-
-@asynccontextmanager
-async def world_of(
-    make: Callable[[trio.Nursery, Scheduler], W], on_step: Callable[[trio.lowlevel.Task], None] | None
-) -> AsyncIterator[W]:
-    """The world that `make` makes; when the block is left, everything in it ends."""
-    raised: BaseException | None = None
-    scheduler = Scheduler(on_step)
-    trio.lowlevel.add_instrument(scheduler)
-    try:
-        async with trio.open_nursery() as nursery:
-            world = make(nursery, scheduler)
-            try:
-                yield world
-            except BaseException as error:  # noqa: BLE001 - raised again below, so that no group wraps it
-                raised = error
-            await world._end()
-            nursery.cancel_scope.cancel()
-    finally:
-        scheduler.close()
-        trio.lowlevel.remove_instrument(scheduler)
-    if raised is not None:
-        raise raised
-
-
-def open_world(*, seed: int | None = None) -> AbstractAsyncContextManager[World]:
-    """A new world. With trio's `MockClock` (the fixture `autojump_clock`) hours in it pass in no time.
-
-    `seed` is where the world's `chance` starts. When the block is left, everything in the world ends.
-    """
-    return world_of(lambda nursery, scheduler: World(nursery, scheduler, seed), None)

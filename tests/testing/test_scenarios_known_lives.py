@@ -182,12 +182,14 @@ def test_a_child_that_is_ready_as_the_time_is_up_is_born_or_was_never_there():
 async def somebody_has_the_number_of_a_dead_child(world):
     async with world.open_pod("root", quiet(), scope=ROOT) as root:
         kid = await root.spawn("kid", scope=KID, launcher=world.launcher(quiet))
-        number = world.number(world.program(kid))
+        number = world.processes.number(world.program(kid))
         await trio.sleep(world.chance.choice((0, 1)))  # with 0 the parent did not begin to watch it yet
         world.freeze(root)
+        gone = world.program(kid)
         world.crash(kid)
+        gone.reaped = True  # its launcher had it started by somebody else, who waited for it
         async with world.open_pod("other", quiet(), scope=Scope.write("/v")):
-            assert world.number(world.program("other"))[0] == number[0]
+            assert world.processes.number(world.program("other"))[0] == number[0]
             world.thaw(root)
             with trio.fail_after(2):
                 await kid.gone.wait()
@@ -202,14 +204,16 @@ async def somebody_has_the_number_of_a_dead_grandchild_that_is_stopped(world):
         kid = await root.spawn("kid", scope=KID, launcher=launcher)
         pod = world.program(kid).pod
         await world.inside(kid, lambda: pod.spawn("grandkid", scope=Scope.write("/w/kid/x"), launcher=launcher))
-        number = world.number(world.program("grandkid"))
+        number = world.processes.number(world.program("grandkid"))
         world.freeze(kid)
-        world.crash("grandkid")
+        gone = world.program("grandkid")
+        world.crash(gone)
+        gone.reaped = True
         assert "grandkid" in await names(world)
         # Nobody swept yet, so whoever stops the family finds the row of the dead one, and its number.
         other = world._program("other")
         other.start(trio.sleep_forever)
-        assert world.number(other)[0] == number[0]
+        assert world.processes.number(other)[0] == number[0]
         with trio.fail_after(30):
             await kid.stop(grace=1)
         assert other.alive, "a signal hit somebody else"
@@ -218,10 +222,11 @@ async def somebody_has_the_number_of_a_dead_grandchild_that_is_stopped(world):
 
 
 def broken_who_has_the_number_is_who_had_it(monkeypatch):
-    from podkit.testing import SimWorld
+    from podkit._os import _pidfd
+    from podkit.testing._sim_processes import ProcessTable
     from podkit.testing._sim_registry import SimRegistry
 
-    worlds, number = [], SimWorld.number
+    worlds, number = [], ProcessTable.number
 
     def remember(self, program):
         worlds[:] = [self]
@@ -233,15 +238,15 @@ def broken_who_has_the_number_is_who_had_it(monkeypatch):
         def taken(other):
             return other.alive and number(worlds[0], other)[0] == row.pid
 
-        while row is not None and any(map(taken, worlds[0].programs)):  # noqa: ASYNC110 - so did the bug
+        while row is not None and any(map(taken, worlds[0]._programs)):  # noqa: ASYNC110 - so did the bug
             await trio.sleep(0.1)
 
-    def numbered(self, pid, started):
-        return next((program for program, number in self._numbers.items() if number[0] == pid and program.alive), None)
+    def numbered(_table, pid, _started):
+        return _pidfd.process_state(pid) is not None
 
-    monkeypatch.setattr(SimWorld, "number", remember)
+    monkeypatch.setattr(ProcessTable, "number", remember)
     monkeypatch.setattr(SimRegistry, "gone", until_the_number_is_free)
-    monkeypatch.setattr(SimWorld, "numbered", numbered)
+    monkeypatch.setattr(ProcessTable, "alive", numbered)
 
 
 @pytest.mark.proves("H5", "I12")

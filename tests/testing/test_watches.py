@@ -136,3 +136,29 @@ def test_a_result_too_many_is_seen(monkeypatch):
 
     monkeypatch.setattr(Turn, "_close_calls", twice)
     assert broken() == "I25"
+
+
+@pytest.mark.proves("I12")
+def test_a_zombie_that_is_taken_for_alive_is_seen(monkeypatch):
+    from podkit._os import _pidfd
+
+    async def scenario(world):
+        async with world.open_pod("root", ScriptedWorker(Say("x")), scope=Scope.write("/w")) as root:
+            launcher = world.launcher(lambda: ScriptedWorker(Say("x")))
+            kid = await root.spawn("kid", scope=Scope.write("/w/kid"), launcher=launcher)
+            pod = world.program(kid).pod
+            await world.inside(
+                kid, lambda: pod.spawn("low", scope=Scope.write("/w/kid/low"), launcher=launcher, on_parent_death="keep")
+            )
+            world.crash("kid")
+            await kid.gone.wait()
+            world.crash("low")  # which nobody is left to wait for
+            await trio.sleep(10)
+            assert root.scope == Scope.write("/w")
+
+    for seed in range(10):
+        simulate(scenario, seed=seed)
+    monkeypatch.setattr(_pidfd, "_DEAD", frozenset())
+    with pytest.raises(SimulationError, match="I12: process 4 that started at 2 is taken for alive"):
+        for seed in range(10):
+            simulate(scenario, seed=seed)

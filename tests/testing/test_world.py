@@ -1,9 +1,12 @@
 """A world in memory: its programs can die, stand still and be cut off, and podkit's own code has to cope."""
 
+import inspect
+
 import pytest
 import trio
 from scenes import quiet
 
+import podkit
 from podkit import Scope, TaskLauncher
 from podkit.errors import PodUnreachableError, WriteConflictError
 from podkit.protocol import Permission, Snapshot
@@ -155,3 +158,36 @@ async def test_leaving_a_world_leaves_nothing_behind(world, autojump_clock):
     assert world.registry.leases_held() == []
     assert not world.net.links
     assert not world.net.listeners
+
+
+def test_the_options_of_a_world_are_those_of_podkit_itself():
+    """So that a type checker knows them."""
+    from podkit.testing import _world_options as options
+
+    def beside(function, *given):
+        return set(inspect.signature(function).parameters) - set(given)
+
+    assert set(options.OpenOptions.__annotations__) == beside(podkit.open_pod, "name", "worker", "scope")
+    assert set(options.ConnectOptions.__annotations__) == beside(podkit.connect, "address", "transport")
+
+
+async def test_a_world_with_a_disk_keeps_its_files_there_and_what_was_accepted_when_the_power_is_lost(autojump_clock):
+    async with open_world(seed=1, disk=True) as world:
+        assert world.clock is autojump_clock
+        assert world.run_dir == "/run/podkit"
+        async with world.open_pod("root", quiet(), scope=Scope.write("/w"), sessions=world.sessions) as root:
+            assert (await root.ask("hello")).text == "done"
+            assert any(name.startswith(world.run_dir + "/.registry/log.") for name in world.disk.names)
+            world.reboot()
+        assert world.registry.leases_held() == []
+        async with world.restore_pod("root", quiet()) as again:
+            assert "hello" in str(next(entry for entry in again.log.data if entry["kind"] == "user_input"))
+            kid = await again.spawn("kid", scope=Scope.write("/w/kid"), launcher=world.launcher(quiet))
+            world.crash(kid)
+            with trio.fail_after(60):
+                await kid.gone.wait()
+            assert again.scope == Scope.write("/w")
+
+
+async def test_a_world_without_a_disk_says_so(world, autojump_clock):
+    assert world.disk is world.run_dir is None
