@@ -19,7 +19,7 @@ Emit: TypeAlias = Callable[[Event], None]
 
 It takes `TurnStart/End`, `Text*`, `Thinking*`, `ToolCall*`, `ToolResult`, `Usage`, `LlmCall*`, `LlmRetry`, `LlmContinuation` and
 `Alert`; anything else is a `LocalProtocolError`. `…Done`, `ToolResult` and `Usage` are committed before anyone sees them; what no
-log can hold is a `LocalProtocolError`, what is not kept a `SessionError`. Of the rest, what cannot be sent is an alert in its place.
+log can hold is a `LocalProtocolError`, what is not kept a `SessionError`. For the rest, an alert stands in for what cannot be sent.
 """
 
 Notice: TypeAlias = NotificationItem | PodEventItem
