@@ -48,7 +48,7 @@ class Terminal:
         """The terminal is ours: keys come one by one and are not shown, and Ctrl-C is a signal as ever."""
         self._before = termios.tcgetattr(self._source)
         try:
-            tty.setcbreak(self._source)
+            tty.setcbreak(self._source, termios.TCSADRAIN)  # what was typed meanwhile is not thrown away
             os.write(self._sink, ENTER.encode())
             self._shown = []
             yield

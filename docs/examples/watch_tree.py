@@ -38,6 +38,9 @@ class Seat:
     transcript: podkit.Transcript = field(default_factory=podkit.Transcript)
 
 
+CURSOR = "▏"  # where more is being said
+
+
 @dataclass(frozen=True)
 class Line:
     """A line to show, and how: "" | "bold" | "dim" | "good" | "bad"."""
@@ -135,7 +138,7 @@ def status(seat: Seat) -> str:
 
 def life(seat: Seat) -> str:
     """Which life of that name it is, when it is not the first that was seen, and how many alerts there are."""
-    again = f"[life {seat.life}: {seat.incarnation[:12]}] " if seat.life > 1 else ""
+    again = f"[life {seat.life}] " if seat.life > 1 else ""
     alerts = len(seat.transcript.alerts)
     return again + (f"[{alerts} alert{'s' if alerts > 1 else ''}] " if alerts else "")
 
@@ -188,9 +191,9 @@ def last_said(transcript: podkit.Transcript) -> str:
         if run.result is not None and run.result is not RunResult.FINISHED:
             return ended(run)
         for item in (*reversed(run.streaming), *reversed(run.items)):
-            lines = [line for line in item_lines(item) if line.text.strip()]
+            lines = [line.text.strip() for line in item_lines(item) if line.text.strip(f" {CURSOR}")]
             if lines and not isinstance(item, AssistantThinking):
-                return lines[-1].text
+                return lines[-1]
     return ""
 
 
@@ -217,15 +220,15 @@ def run_lines(run: TranscriptRun, width: int) -> list[Line]:
     for item in (*run.items, *run.streaming):
         lines += item_lines(item)
     if run.result is not None:
-        tokens = f", {run.usage.input_tokens or 0} in, {run.usage.output_tokens or 0} out" if run.usage != type(run.usage)() else ""
-        lines.append(Line(f"── {ended(run)}{tokens}", "bad" if run.error else "dim"))
+        lines.append(Line(f"── {ended(run, tokens=True)}", "bad" if run.error else "dim"))
     return [Line(part, line.style) for line in lines for part in wrap(line.text, width)]
 
 
-def ended(run: TranscriptRun) -> str:
-    """How a run ended."""
+def ended(run: TranscriptRun, *, tokens: bool = False) -> str:
+    """How a run ended, with the tokens it used where they are known, and why, which may be many lines."""
+    used = f", {run.usage.input_tokens or 0} in, {run.usage.output_tokens or 0} out" if run.usage != type(run.usage)() else ""
     why = f": {run.error.code.value}, {run.error.message}" if run.error else ""
-    return f"{run.result.value if run.result else 'goes on'}{why}"
+    return f"{run.result.value if run.result else 'goes on'}{used if tokens else ''}{why}"
 
 
 def item_lines(item: TranscriptItem) -> list[Line]:
@@ -234,9 +237,9 @@ def item_lines(item: TranscriptItem) -> list[Line]:
         case UserInput(text=text):
             return _lines("you: ", text, "bold")
         case AssistantText(text=text, done=done):
-            return _lines("", text + ("" if done else "▏"), "")
+            return _lines("", text + ("" if done else CURSOR), "")
         case AssistantThinking(text=text, done=done):
-            return _lines("~ ", text + ("" if done else "▏"), "dim")
+            return _lines("~ ", text + ("" if done else CURSOR), "dim")
         case SystemNote(kind=kind, text=text):
             return _lines(f"[{kind}] ", text, "dim")
         case ToolUse():
@@ -245,7 +248,7 @@ def item_lines(item: TranscriptItem) -> list[Line]:
 
 
 def _tool(item: ToolUse) -> list[Line]:
-    shown = _lines("* ", f"{item.name or 'a call'} {item.arguments}{'' if item.done else '▏'}", "good")
+    shown = _lines("* ", f"{item.name or 'a call'} {item.arguments}{'' if item.done else CURSOR}", "good")
     if item.reply is not None:
         shown += _lines("  → ", item.reply.summary, "bad" if item.reply.is_error else "dim")
     return shown
@@ -257,6 +260,9 @@ def _lines(before: str, text: str, style: str) -> list[Line]:
 
 
 # The whole screen.
+
+
+TOLD = 3  # lines of what was told last
 
 
 @dataclass(frozen=True)
@@ -273,14 +279,35 @@ def draw(scene: Scene, *, width: int, height: int) -> list[Line]:
     """The screen, exactly `height` lines: the tree, what the chosen pod said, what was told last, and the prompt."""
     tree = draw_tree(scene.seats, width=width, chosen=scene.chosen)
     room = max(1, height - 1)
-    told = [Line(fit(text, width)) for text in scene.told[-3:]][: max(0, room - 2)]
-    top = tree[: max(1, (room - len(told)) * 2 // 3)]
+    told = [Line(part) for text in scene.told[-TOLD:] for part in wrap(text, width)[:TOLD]][-TOLD:][: max(0, room - 2)]
+    top = window(tree, max(1, (room - len(told)) * 2 // 3), width)
     chosen = next((seat for seat in scene.seats if seat.key == scene.chosen), None)
-    rule = Line(wrap(f"── {chosen.name} " + "─" * width, width)[0] if chosen else "", "dim")
+    rule = Line(ruled(f"── {chosen.name} " if chosen else "", width), "dim")
     free = max(0, room - len(told) - len(top) - 1)
     middle = draw_transcript(chosen.transcript, width=width, height=free) if chosen else []
     lines = [*top, rule, *middle, *[Line("")] * (free - len(middle)), *told][:room]
     return [*lines, *[Line("")] * (room - len(lines)), prompt(scene.typed, width)][-height:]
+
+
+def ruled(title: str, width: int) -> str:
+    """A line across the screen, with a word at its end on what to type, where there is room for that."""
+    title, hint = fit(title, width), " help, Tab: next pod ─"
+    free = width - sum(map(columns, title))
+    return title + ("─" * (free - len(hint)) + hint if free > 2 * len(hint) else "─" * free)
+
+
+def window(tree: Sequence[Line], most: int, width: int) -> list[Line]:
+    """At most so many lines of a tree, around the pod that is looked at, with how many pods are left out."""
+    if len(tree) <= most or most < 3:
+        return list(tree[:most])
+    at = next((number for number, line in enumerate(tree) if line.text.startswith(">")), 0)
+    start = min(max(0, at - most // 2), len(tree) - most)
+    shown = list(tree[start : start + most])
+    if start:
+        shown[0] = Line(fit(f"   … {(start + 2) // 2} more above", width), "dim")
+    if (below := len(tree) // 2 - (start + most) // 2) > 0:
+        shown[-1] = Line(fit(f"   … {below} more below", width), "dim")
+    return shown
 
 
 def prompt(typed: str, width: int) -> Line:

@@ -70,7 +70,7 @@ def test_a_tree_is_drawn_with_every_pod_below_its_parent_and_what_it_may():
         " │  │                 writes /srv/app/notes · may hand out /g",
         " │  └─ helper         starting",
         " │                    no scope",
-        " └─ mapper            unreachable     [life 2: abcdef012345]",
+        " └─ mapper            unreachable     [life 2]",
         "                      no scope",
         " other                left            [1 alert]",
         "                      reads /w · may hand out /g",
@@ -104,7 +104,7 @@ def test_a_transcript_is_drawn_as_a_conversation():
         '* read {"path": "a"}',
         "  → no such file",
         "there is none",
-        "── failed: tool_error, gave up, 10 in, 0 out",
+        "── failed, 10 in, 0 out: tool_error, gave up",
         "── run 2",
         "and▏",
     ]
@@ -120,6 +120,31 @@ def test_the_last_of_a_pod_is_what_it_says_or_how_its_run_ended():
     assert last(TextDone("one\ntwo", run=1), RunEnd(RunResult.FINISHED, run=1)) == ["two"]
     assert last(TextDone("one", run=1), RunEnd(RunResult.CANCELLED, run=1)) == ["cancelled"]
     assert last(ToolCallDone("c", "read", "{}", run=1), ToolResult("c", "3 lines", run=1)) == ["→ 3 lines"]
+    assert last(TextDone("one", run=1), TextDelta("", run=1)) == ["one"], "nothing was said yet"
+
+
+@pytest.mark.parametrize(("chosen", "above", "below"), [(0, None, 7), (5, 4, 4), (9, 8, None)])
+def test_of_more_pods_than_there_is_room_for_those_around_the_chosen_one_are_shown(chosen, above, below):
+    seats = tuple(Seat(str(number), f"pod{number}") for number in range(10))
+    for height in range(8, 19):
+        lines = texts(draw(Scene(seats, str(chosen)), width=60, height=height))
+        assert any(line.startswith(f">pod{chosen} ") for line in lines)
+        named = [int(line.split()[0].lstrip(">").removeprefix("pod")) for line in lines if line.lstrip(" >").startswith("pod")]
+        hidden = [int(line.split()[1]) for line in lines if "more" in line]
+        assert len(named) + sum(hidden) == 10
+        assert named == list(range(named[0], named[0] + len(named)))
+    lines = texts(draw(Scene(seats, str(chosen)), width=60, height=11))
+    for count, where in ((above, "above"), (below, "below")):
+        assert (f"   … {count} more {where}" in lines) == (count is not None)
+    assert "more" not in "".join(texts(draw(Scene(seats, str(chosen)), width=60, height=40)))
+
+
+def test_the_screen_says_what_can_be_typed_and_shows_all_of_a_long_answer():
+    lines = texts(draw(Scene((), None, ("short", "word " * 20)), width=50, height=12))
+    assert lines[1].endswith("── help, Tab: next pod ─")
+    assert len(lines[1]) == 50
+    assert lines[-4:] == ["short", *texts([Line("word " * 10)] * 2), ">"]
+    assert texts(draw(Scene(TREE, "2"), width=30, height=20))[10] == "── scribe " + "─" * 20
 
 
 def test_a_pod_that_lost_events_or_holds_notices_says_so():
