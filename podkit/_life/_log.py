@@ -14,14 +14,14 @@ import trio
 from podkit._os import new_uuid
 from podkit.abc import Durability
 from podkit.errors import CorruptLogError, LocalProtocolError, RemoteProtocolError, SessionError
-from podkit.logic import SessionState, replay, segment_start
-from podkit.protocol import decode_entry, encode_entry, entry_from_data, entry_to_data
+from podkit.logic import SessionState, replay, said_in, segment_start
+from podkit.protocol import SegmentStartEntry, decode_entry, encode_entry, entry_from_data, entry_to_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from podkit.abc import Session
-    from podkit.protocol import LogEntry
+    from podkit.protocol import LogEntry, LoggedItem
 
 
 class SessionLog:
@@ -44,6 +44,8 @@ class SessionLog:
         self.id = new_uuid() if session is None else session.id
         self.segment = new_uuid()
         self.data = []
+        self._history: list[LoggedItem] = []
+        self._told: tuple[list[dict[str, Any]], int] = (self.data, 0)  # of what, and how much of it, that is the history
 
     def __repr__(self) -> str:
         return f"<SessionLog {self.id} of {len(self.data)} entries>"
@@ -76,6 +78,21 @@ class SessionLog:
     def entries(self) -> list[LogEntry]:
         """The entries of the current segment."""
         return [entry_from_data(data) for data in self.data]
+
+    def history(self) -> tuple[LoggedItem, ...]:
+        """What the model was told and said until now. Every entry is read once, when this is first asked for after it."""
+        data, count = self._told
+        if data is not self.data:  # a new segment says everything that was before it
+            data, count, self._history = self.data, 0, []
+        for raw in data[count:]:
+            entry = entry_from_data(raw)
+            said = said_in(entry)
+            if isinstance(entry, SegmentStartEntry):
+                self._history = list(entry.history)
+            elif said is not None:
+                self._history.append(said)
+        self._told = data, len(data)
+        return tuple(self._history)
 
     def append(self, *entries: LogEntry) -> None:
         """Commit entries, all or none; they are never changed. Without entries: what is owed, and the beginning of a first segment.

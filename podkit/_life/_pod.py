@@ -355,9 +355,9 @@ class Pod(Controls, ports.Pod):
         """What the scope allows right now and a program could not do, in sentences. Empty when the kernel can be told exactly."""
         return await self.programs.shortfalls()
 
-    async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> ToolOutput:
+    async def call_tool(self, name: str, arguments: Mapping[str, Any], *, call_id: str = "") -> ToolOutput:
         """Call one of our tools as a model would. Raises `ToolError` with what the model should read."""
-        return await call_tool(self, self.tools, name, arguments)
+        return await call_tool(self, self.tools, name, arguments, call_id)
 
 
 async def _later(seconds: float, then: Callable[[], None]) -> None:

@@ -26,14 +26,14 @@ def tool_table(tools: Iterable[Tool]) -> dict[str, Tool]:
     return table
 
 
-async def call_tool(pod: Pod, tools: Mapping[str, Tool], name: str, arguments: Mapping[str, Any]) -> ToolOutput:
+async def call_tool(pod: Pod, tools: Mapping[str, Tool], name: str, arguments: Mapping[str, Any], call_id: str) -> ToolOutput:
     """Call `name` with `arguments`. Raises `ToolError`; only cancellation passes through as it is."""
     tool = tools.get(name)
     if tool is None:
         raise InvalidArgumentError(f"there is no tool `{name[:64]}`; there are: {', '.join(tools) or 'none'}")
     _check(tool, arguments)
     try:
-        output = await tool.call(arguments, ToolContext(pod=pod))
+        output = await tool.call(arguments, ToolContext(pod=pod, call_id=call_id))
     except ToolError:
         raise
     except Exception as error:

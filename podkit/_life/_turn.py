@@ -201,6 +201,7 @@ class Turn:
             tools=dict(getattr(self._pod, "tools", {})),
             poll=lambda: self._poll(current),
             committed=lambda: self._durable(current),
+            history=self._session.history,
         )
         answer = await self._worker.work(run, lambda event: self._emit(current, event))
         if answer is None:

@@ -217,8 +217,8 @@ class Pod(Controls):
         """Start a child again that is gone, from its session. See `podkit.Pod.restore_child`."""
 
     @abstractmethod
-    async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> ToolOutput:
-        """Call one of our tools as a model would. Raises `ToolError`."""
+    async def call_tool(self, name: str, arguments: Mapping[str, Any], *, call_id: str = "") -> ToolOutput:
+        """Call one of our tools as a model would. `call_id` is what the model called the call, for the tool. Raises `ToolError`."""
 
     @property
     @abstractmethod

@@ -22,7 +22,7 @@ class ToolOutput:
 
 @attrs.frozen(kw_only=True)
 class ToolContext:
-    """For whom a tool acts: the `pod`, and the `call_id` the model gave the call."""
+    """For whom a tool acts: the `pod`, and the `call_id` that the model gave the call, "" where nobody said it."""
 
     pod: Pod
     call_id: str = ""

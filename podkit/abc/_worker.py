@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from podkit.protocol import Event, InvokeKind, NotificationItem, PodEventItem, RunResult, Segment, flatten
+from podkit.protocol import Event, InvokeKind, LoggedItem, NotificationItem, PodEventItem, RunResult, Segment, flatten
 
 if TYPE_CHECKING:
     from ._pod import Pod
@@ -46,6 +46,7 @@ class Run:
     """The tools of the pod, by name."""
     _poll: Callable[[], tuple[Notice, ...]] = attrs.field(repr=False, default=tuple)
     _committed: Callable[[], Awaitable[None]] | None = attrs.field(repr=False, default=None)
+    _history: Callable[[], tuple[LoggedItem, ...]] = attrs.field(repr=False, default=tuple)
 
     @property
     def text(self) -> str:
@@ -55,6 +56,11 @@ class Run:
     def poll_notices(self) -> tuple[Notice, ...]:
         """Notices that came since the last look, committed now; each is given exactly once. Left-overs start one more run."""
         return self._poll()
+
+    def history(self) -> tuple[LoggedItem, ...]:
+        """What the model was told and said until now, in the order of the log: earlier runs, also of a life before a restore, this
+        run's input, the notices it was handed, and what it emitted and was committed. It begins anew when the log is taken back."""
+        return self._history()
 
     async def committed(self) -> None:
         """Return when everything emitted so far is as durable as the pod promises. Raises `SessionError` if it cannot be."""

@@ -102,6 +102,7 @@ from ._replay import SessionState as SessionState
 from ._replay import close_interrupted as close_interrupted
 from ._replay import replay as replay
 from ._replay import result_of as result_of
+from ._replay import said_in as said_in
 from ._restore import WAKE_TIMER as WAKE_TIMER
 from ._restore import restored_life as restored_life
 from ._segments import FORKED as FORKED

@@ -35,7 +35,6 @@ from podkit.protocol import (
     RunResult,
     Segment,
     SegmentStartEntry,
-    SystemItem,
     SystemItemEntry,
     TextPart,
     ToolCallItem,
@@ -143,6 +142,9 @@ class _Reading:
     unknown: int = 0
 
     def read(self, entry: LogEntry) -> None:
+        said = said_in(entry)
+        if said is not None:
+            self.history.append(said)
         match entry:
             case SegmentStartEntry():
                 self._begin(entry)
@@ -151,11 +153,10 @@ class _Reading:
             case UserInputEntry():
                 self.input = entry.segments
                 self.inputs.append(InputAt(self.entries, self.begin, self.turns, entry.ts, entry.segments))
-                self.history.append(as_user(flatten(entry.segments)))
             case AssistantItemEntry(item=item) | ToolResultEntry(item=item):
                 self._said(item)
             case SystemItemEntry(item=item):
-                self._told(item)
+                self.notices.pop(getattr(item, "notice", None) or "", None)
             case NoticeEntry(id=notice, event=event):
                 self.notices[notice] = entry
                 self.held = self.held and not (entry.wake and entry.sender == CLIENT)
@@ -200,19 +201,12 @@ class _Reading:
 
     def _said(self, item: LoggedItem) -> None:
         self.turn_open = self.under_way is not None
-        self.history.append(item)
         if isinstance(item, ToolCallItem):
             self.orphans.append(OpenCall(item.call_id, item.name, self.run))
         elif isinstance(item, ToolResultItem):
             answered = next((call for call in self.orphans if call.call_id == item.call_id), None)
             if answered is not None:
                 self.orphans.remove(answered)
-
-    def _told(self, item: SystemItem) -> None:
-        body = getattr(item, "body", None)
-        if body is not None:
-            self.history.append(as_user(body))
-        self.notices.pop(getattr(item, "notice", None) or "", None)
 
     def _extend(self, entry: ExtensionEntry) -> None:
         self.extensions.append(entry)
@@ -254,6 +248,20 @@ def close_interrupted(state: SessionState, ts: int) -> tuple[LogEntry, ...]:
 def result_of(call_id: str, summary: str, run: int, ts: int) -> ToolResultEntry:
     """The result of a call that will not have another one."""
     return ToolResultEntry(ts=ts, item=ToolResultItem(call_id, summary, is_error=True), run=run or None)
+
+
+def said_in(entry: LogEntry) -> LoggedItem | None:
+    """What an entry adds to what the model was told and said; None for most. What a segment begins with is in its `history`."""
+    match entry:
+        case UserInputEntry():
+            return as_user(flatten(entry.segments))
+        case AssistantItemEntry(item=item) | ToolResultEntry(item=item):
+            return item
+        case SystemItemEntry(item=told):
+            body = getattr(told, "body", None)
+            return None if body is None else as_user(body)
+        case _:
+            return None
 
 
 def as_user(text: str) -> MessageItem:
