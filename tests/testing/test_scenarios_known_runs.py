@@ -469,9 +469,9 @@ def broken_the_log_is_copied_before_the_last_entry(monkeypatch):
 
 
 def broken_what_is_kept_is_shown_a_moment_later(monkeypatch):
-    from podkit._life._turn import Turn, entry_of, with_run
+    from podkit._life._saying import Saying, entry_of, with_run
 
-    emit = Turn._emit
+    emit = Saying.emit
 
     async def show(hub, event):
         hub.publish(event)
@@ -480,11 +480,11 @@ def broken_what_is_kept_is_shown_a_moment_later(monkeypatch):
         if isinstance(event, TextDone):
             event = with_run(event, current.number)
             self._session.append(entry_of(event, current.number, self._session.now()))
-            self._start(show, self._hub, event)
+            trio.lowlevel.spawn_system_task(show, self._hub, event)
         else:
             emit(self, current, event)
 
-    monkeypatch.setattr(Turn, "_emit", emit_later)
+    monkeypatch.setattr(Saying, "emit", emit_later)
 
 
 @pytest.mark.proves("F57", "I15")

@@ -7,7 +7,7 @@ from scenes import quiet
 import podkit
 from podkit import Scope, TaskLauncher
 from podkit._life._house import House
-from podkit._life._turn import Turn
+from podkit._life._ending import Ending
 from podkit.logic import decide_adopt
 from podkit.testing import Faults, Say, ScriptedWorker, SimulationError, Sleep, Spawn, simulate
 from podkit.testing._sim_registry import SimRegistry
@@ -70,7 +70,7 @@ def test_the_log_of_a_task_is_watched(monkeypatch):
             emit(podkit.protocol.ToolCallDone(id="1", name="look", arguments="{}"))
 
     simulate(lambda world: a_task(world, Forgetful), seed=1)
-    monkeypatch.setattr(Turn, "_close_calls", lambda self, current: None)
+    monkeypatch.setattr(Ending, "_close_calls", lambda self, current: None)
     with pytest.raises(SimulationError, match="I25: run 1 of kid"):
         simulate(lambda world: a_task(world, Forgetful), seed=1)
 

@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from podkit import Scope
-from podkit._life._turn import Turn
+from podkit._life._ending import Ending
 from podkit._net._connection import Connection
 from podkit._net._memory_channel import MemoryChannel
 from podkit._net._outbox import Outbox
@@ -120,13 +120,13 @@ def test_a_queue_without_an_end_is_seen(monkeypatch):
 
 @pytest.mark.proves("I25")
 def test_a_call_without_a_result_is_seen(monkeypatch):
-    monkeypatch.setattr(Turn, "_close_calls", lambda self, current: None)
+    monkeypatch.setattr(Ending, "_close_calls", lambda self, current: None)
     assert broken() == "I25"
 
 
 @pytest.mark.proves("I25")
 def test_a_result_too_many_is_seen(monkeypatch):
-    close = Turn._close_calls
+    close = Ending._close_calls
 
     def twice(self, current):
         calls = list(current.calls)
@@ -134,7 +134,7 @@ def test_a_result_too_many_is_seen(monkeypatch):
         current.calls = calls
         close(self, current)
 
-    monkeypatch.setattr(Turn, "_close_calls", twice)
+    monkeypatch.setattr(Ending, "_close_calls", twice)
     assert broken() == "I25"
 
 
