@@ -10,13 +10,14 @@ import trio
 from podkit._net import Exchange, open_exchange
 from podkit._os import new_incarnation, new_secret, now
 from podkit.confinement import Settled, check_pins, settle_targets
-from podkit.errors import LaunchFailedError, NeverReadyError, PodkitError, RegistryError, StaleIncarnationError
+from podkit.errors import LaunchFailedError, NeverReadyError, RegistryError, StaleIncarnationError
 from podkit.logic import BirthRequest, BirthStep, BirthUndo, decide_birth, secret_digest
 from podkit.protocol import Permission
 
 from ._birth import Birth
 from ._child import Child
 from ._deaths import take_back, watch_child
+from ._meeting import as_itself, until_ready
 from ._plan_document import Document
 from ._plan_manifest import ChildRecord
 from ._plan_reports import parent_instance
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("podkit.births")
 _UNDO_SECONDS = 5.0
-_STATUS_SECONDS = 1.0
 
 
 class Delivery:
@@ -65,7 +65,7 @@ class Delivery:
             BirthStep.DRAIN: self._drain,
             BirthStep.LISTEN: self._listen,
             BirthStep.LAUNCH: self._launch,
-            BirthStep.READY: lambda: self._in_time(self._ready, began),
+            BirthStep.READY: lambda: self._in_time(until_ready, began),
             BirthStep.VERIFY: lambda: self._in_time(self._verify, began),
         }
         try:
@@ -221,40 +221,15 @@ class Delivery:
             waited = trio.current_time() - began
             raise NeverReadyError(birth.name, waited=waited, stderr_tail=process.stderr_tail())
 
-    async def _ready(self, birth: Birth, process: Process) -> None:
-        """Wait until the child says that it is ready, or is over before."""
-        ready = False
-        async with trio.open_nursery() as nursery:
-
-            async def until_over() -> None:
-                await process.wait()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(until_over)
-            await birth.tell()
-            ready = await birth.wait_ready()
-            nursery.cancel_scope.cancel()
-        if not ready:
-            await self._ended_early(birth, process)
-
-    async def _ended_early(self, birth: Birth, process: Process) -> None:
-        status = None
-        with trio.move_on_after(_STATUS_SECONDS):
-            status = await process.wait()
-        raise LaunchFailedError(birth.name, "ended before it was ready", stderr_tail=process.stderr_tail(), status=status)
-
     async def _verify(self, birth: Birth, process: Process) -> None:
         """Readiness is a full handshake with the very pod that was born, not a connection that somebody accepts.
 
         Its task is said on the same connection.
         """
-        try:
-            expect, instance = (birth.name, birth.incarnation), f"{self.instance}.{new_incarnation()}"
+        expect, instance = (birth.name, birth.incarnation), f"{self.instance}.{new_incarnation()}"
+        with as_itself(birth, process):
             self.met = await open_exchange(birth.document.address, transport=self.pod.transport, instance=instance, expect=expect)
             await self.pod.authority.refresh()
-        except (PodkitError, OSError) as error:
-            reason = f"does not answer as itself: {error}"
-            raise LaunchFailedError(birth.name, reason, stderr_tail=process.stderr_tail()) from error
 
     async def _undo(self, undo: BirthUndo) -> None:
         """Take one step back. After all of them nothing is left: no process, no socket, no lease, no row, no directory."""

@@ -6,8 +6,8 @@ from scenes import quiet
 
 import podkit
 from podkit import Scope, TaskLauncher
-from podkit._life._house import House
 from podkit._life._ending import Ending
+from podkit._life._house import House
 from podkit.logic import decide_adopt
 from podkit.testing import Faults, Say, ScriptedWorker, SimulationError, Sleep, Spawn, simulate
 from podkit.testing._sim_registry import SimRegistry
