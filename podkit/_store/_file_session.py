@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,7 +12,8 @@ from podkit._store._committer import Committer, Landed
 from podkit._store._journal import Journal, SyncError
 from podkit._store._plan_session import check_entries, check_id, decode_manifest, encode_manifest
 from podkit._store._session_anchor import SessionAnchor
-from podkit._store._session_files import SessionFiles, check_end
+from podkit._store._session_files import check_end
+from podkit._store._session_forks import forked, unforked
 from podkit._store._session_lock import LostError, SessionLock
 from podkit.abc import Durability, Session
 from podkit.errors import CorruptLogError, SessionError
@@ -23,22 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from podkit._store._journal_record import Mark
+    from podkit._store._session_open import Found
 
 _BEHIND = 64  # records that the anchor may be behind: writing it costs about as much as writing a record
 _PATIENCE = 10.0  # seconds that letting go waits for a disk
-
-
-@attrs.define
-class Found:
-    """What opening a session found: its files, and what they say."""
-
-    files: SessionFiles
-    anchor: SessionAnchor
-    segments: list[str] = attrs.field(factory=list)
-    journal: Journal | None = None
-    entries: tuple[bytes, ...] = ()
-    manifest: bytes | None = None
-    torn: CorruptLogError | None = None  # where a loss of power left what is no record, behind all that was promised
 
 
 class FileSession(Session):
@@ -60,7 +47,7 @@ class FileSession(Session):
         self._changes = self._synced = 0
         self._retired: list[Journal] = []  # of earlier segments, which a write-out may still be at
         self._committer = Committer(self._begin, in_thread=lock.disk.may_wait)
-        _live.add(self)
+        forked(self)
 
     def __repr__(self) -> str:
         return f"<FileSession {self.name} {self.id}>"
@@ -274,7 +261,7 @@ class FileSession(Session):
                 self._vouch(self._journal.mark)
         self._close_files()
         self._lock.unlock()
-        _live.discard(self)
+        unforked(self)
 
     def _close_files(self) -> None:
         for journal in (*self._retired, *([self._journal] if self._journal else [])):
@@ -293,15 +280,3 @@ def refused(what: str, error: OSError) -> SessionError:
     typed = SessionError(f"{what}: {error}")
     typed.errno = error.errno
     return typed
-
-
-_live: weakref.WeakSet[FileSession] = weakref.WeakSet()
-
-
-def _let_go_after_fork() -> None:
-    for session in tuple(_live):
-        with contextlib.suppress(BaseException):  # whatever one of them says, the others are let go too
-            session.after_fork()
-
-
-os.register_at_fork(after_in_child=_let_go_after_fork)

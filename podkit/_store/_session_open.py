@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from podkit._os import UNKNOWN, Disk
-from podkit._store._file_session import Found
 from podkit._store._journal_record import NewerError
 from podkit._store._session_anchor import SessionAnchor
 from podkit._store._session_files import SessionFiles, sessions
@@ -22,6 +21,19 @@ if TYPE_CHECKING:
     from podkit._store._session_lock import SessionLock
 
 _log = logging.getLogger("podkit.session")
+
+
+@attrs.define
+class Found:
+    """What opening a session found: its files, and what they say."""
+
+    files: SessionFiles
+    anchor: SessionAnchor
+    segments: list[str] = attrs.field(factory=list)
+    journal: Journal | None = None
+    entries: tuple[bytes, ...] = ()
+    manifest: bytes | None = None
+    torn: CorruptLogError | None = None  # where a loss of power left what is no record, behind all that was promised
 
 
 def resume_session(name: str, place: str, lock: SessionLock, *, boot: str, durability: Durability, disk: Disk) -> Found:

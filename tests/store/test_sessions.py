@@ -244,7 +244,6 @@ async def test_a_forked_copy_holds_nothing_and_commits_nothing(where, durability
 
 @pytest.mark.proves("I5")
 async def test_a_copy_lets_go_of_every_session_whatever_one_of_them_says(where, monkeypatch):
-    from podkit._store import _file_session
 
     store = FileSessionStore(where)
     sessions = [await begun(store, name, 1) for name in ("a", "b")]
@@ -255,7 +254,7 @@ async def test_a_copy_lets_go_of_every_session_whatever_one_of_them_says(where, 
     for session in sessions:
         session.rotate("b", [])
     monkeypatch.setattr(sessions[0], "after_fork", fail)
-    _file_session._let_go_after_fork()
+    _session_forks._let_go_after_fork()
     sessions[0].append(entries(2))
     with pytest.raises(SessionError, match="forked copy"):
         sessions[1].append(entries(2))
