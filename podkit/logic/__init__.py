@@ -85,6 +85,7 @@ from ._mounts import Mount as Mount
 from ._mounts import parse_mountinfo as parse_mountinfo
 from ._mounts import second_name as second_name
 from ._mounts import where as where
+from ._named_rows import NamedRows as NamedRows
 from ._notice_queue import NoticeQueue as NoticeQueue
 from ._notice_queue import fold_notice as fold_notice
 from ._notice_queue import notice_item as notice_item
@@ -115,7 +116,6 @@ from ._segments import segment_start as segment_start
 from ._scope import Scope as Scope
 from ._scope import check_subset as check_subset
 from ._scope import witness as witness
-from ._table import NamedRows as NamedRows
 from ._table import Table as Table
 from ._transcript import AssistantText as AssistantText
 from ._transcript import AssistantThinking as AssistantThinking

@@ -244,6 +244,7 @@ async def test_a_forked_copy_holds_nothing_and_commits_nothing(where, durability
 
 @pytest.mark.proves("I5")
 async def test_a_copy_lets_go_of_every_session_whatever_one_of_them_says(where, monkeypatch):
+    from podkit._store import _session_forks
 
     store = FileSessionStore(where)
     sessions = [await begun(store, name, 1) for name in ("a", "b")]
