@@ -21,7 +21,8 @@ from ._open import control_dirs
 from ._place import Place
 from ._plan_document import MAX_DOCUMENT, Document, decode_document
 from ._plan_manifest import Manifest
-from ._pod import Pod, Setting
+from ._pod import Pod
+from ._setting import Setting
 from ._tools import tool_table
 from ._upward import Upward
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podkit.confinement import ControlPlane, Gate
+from podkit.confinement import ControlPlane, Files, Gate, Level, made_sensitive
 from podkit.errors import RegistryError, StaleIncarnationError
 from podkit.logic import Scope
 from podkit.protocol import Permission, ScopeRule
@@ -53,6 +53,19 @@ class Authority:
             self.row = row
         self.effective = table.effective(self.row.incarnation) if row is not None else self.row.scope
         self.scope = self._shielded(self.effective)
+
+    def files(self, *, cwd: str, level: str) -> Files:
+        """The files within it, as it is at every moment. Raises `InvalidRuleError` for a `cwd` that is not absolute."""
+        return Files(
+            scope=lambda: self.scope,
+            gate=self.gate,
+            cwd=cwd,
+            control=self.control,
+            holder=self.holder,
+            pins=lambda: self.row.pins,
+            sensitive=made_sensitive,
+            cross_mounts=level != Level.STRICT.value,
+        )
 
     def end(self) -> None:
         """From here nothing may be done any more: what was ours is about to be somebody else's."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from podkit.errors import DeliveryError, PodkitError, SpawnError
+from podkit.errors import DeliveryError, DuplicatePodError, PodkitError, SpawnError, UnknownPodError
 from podkit.logic import BirthRequest, BirthStep, plan_birth
 from podkit.protocol import PodScopeSubDelegated
 
@@ -55,6 +55,27 @@ async def spawn(
     finally:
         await child.hang_up()
     return child
+
+
+async def restore(pod: Pod, name: str, *, launcher: Launcher, ready_timeout: float) -> Child:
+    """See `Pod.restore_child`."""
+    record = pod.members.get(name)
+    if record is None or pod.setting.kept.sessions is None:
+        raise UnknownPodError(name)
+    if name in pod.children and not pod.children[name].gone.is_set():
+        raise DuplicatePodError(name)
+    return await spawn(
+        pod,
+        name,
+        scope=record.scope,
+        launcher=launcher,
+        task=None,
+        grant=record.grant,
+        cwd=record.cwd,
+        on_parent_death=record.on_parent_death,
+        ready_timeout=ready_timeout,
+        restore=True,
+    )
 
 
 async def _plan(pod: Pod, request: BirthRequest) -> BirthPlan:

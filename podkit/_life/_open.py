@@ -20,8 +20,9 @@ from ._house import House
 from ._kept import Kept, open_log
 from ._place import Place
 from ._plan_manifest import Manifest
-from ._pod import Pod, Setting
+from ._pod import Pod
 from ._scratch import clear_scratch
+from ._setting import Setting
 from ._tools import tool_table
 
 if TYPE_CHECKING:

@@ -23,6 +23,11 @@ def parent_instance(secret_sha256: str) -> str:
     return hashlib.sha256(f"parent of {secret_sha256}".encode()).hexdigest()[:32]
 
 
+def speaks_for_parent(instance: str | None, parent: str | None) -> bool:
+    """Whether who calls itself `instance` is the parent that the birth said: each of its connections adds to that name."""
+    return parent is not None and instance is not None and instance.split(".")[0] == parent
+
+
 def report_of(name: str, incarnation: str, end: RunEnd, message: str) -> PodEvent:
     """A failed or cancelled run is reported as such, so that the parent never waits for a turn that will not end."""
     event_id = report_id(incarnation, end.run)

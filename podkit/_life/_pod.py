@@ -5,25 +5,24 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import trio
 
 import podkit.abc as ports
-from podkit._net import Ask, Controls, Hub, Origin
-from podkit.confinement import Files, Level, made_sensitive
-from podkit.errors import DuplicatePodError, MethodRejectedError, UnknownPodError
+from podkit._net import Controls, Hub, Origin
+from podkit.confinement import Files, Level
 from podkit.logic import WAKE_TIMER, BackoffOver, restored_life
-from podkit.protocol import Error, ErrorCode, Event, Method, RunEnd, RunResult, Status, encode_method
+from podkit.protocol import Event, Method, RunEnd, RunResult, Status
 
 from ._actor import Actor
-from ._births import spawn
+from ._asking import ask_here
+from ._births import restore, spawn
 from ._children import Children
 from ._confirmations import Confirmations
 from ._desk import PodDesk
 from ._members import Members
 from ._notices import NoticeBox
 from ._plan_programs import plan_request
-from ._plan_reports import report_of
+from ._plan_reports import report_of, speaks_for_parent
 from ._programs import Programs
 from ._scratch import Scratch
 from ._tools import call_tool, tool_table
@@ -32,33 +31,13 @@ from ._turn import Turn
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from podkit._os import Wards
-    from podkit.abc import Child, Completed, Job, Launcher, Tool, ToolOutput, Transport, Worker
+    from podkit.abc import Child, Completed, Job, Launcher, Tool, ToolOutput, Transport
     from podkit.logic import Input, Limits, Scope
 
     from ._authority import Authority
-    from ._kept import Kept
     from ._log import SessionLog
     from ._place import Place
-    from ._upward import Upward
-
-
-@attrs.frozen(kw_only=True)
-class Setting:
-    """What a pod is made from, beside its authority."""
-
-    worker: Worker
-    tools: Sequence[Tool]
-    transport: Transport
-    place: Place
-    cwd: str
-    limits: Limits
-    level: str
-    address: str
-    wards: Wards
-    kept: Kept
-    upward: Upward | None = None
-    parent_instance: str | None = attrs.field(default=None, repr=False)
+    from ._setting import Setting
 
 
 class Pod(Controls, ports.Pod):
@@ -95,16 +74,7 @@ class Pod(Controls, ports.Pod):
         self.births: set[trio.CancelScope] = set()
         self.hub = Hub(self.limits)
         self.log, self.members = setting.kept.log, Members(setting.kept)
-        self._files = Files(
-            scope=lambda: authority.scope,
-            gate=authority.gate,
-            cwd=setting.cwd,
-            control=authority.control,
-            holder=authority.holder,
-            pins=lambda: authority.row.pins,
-            sensitive=made_sensitive,
-            cross_mounts=setting.level != Level.STRICT.value,
-        )
+        self._files = authority.files(cwd=setting.cwd, level=setting.level)
         self.programs = Programs(
             key=row.key,
             authority=authority,
@@ -215,33 +185,12 @@ class Pod(Controls, ports.Pod):
         return tuple(notice for notice, ask in self.notices.returned if self._is_parent(ask.origin))
 
     def _is_parent(self, origin: Origin | None) -> bool:
-        parent = self.setting.parent_instance
-        if parent is None or origin is None or origin.instance is None:
-            return False
-        return origin.instance.split(".")[0] == parent
+        return origin is not None and speaks_for_parent(origin.instance, self.setting.parent_instance)
 
     # Controls, without a wire.
 
     async def _send(self, method: Method, *, run: int | None = None) -> Event:
-        # What could not be said on a wire is not said here either.
-        if len(encode_method(method, run=run)) > self.limits.method_bytes:
-            raise MethodRejectedError(ErrorCode.TOO_LARGE, f"a method of more than {self.limits.method_bytes} bytes")
-        await trio.lowlevel.checkpoint()
-        answered = trio.Event()
-        answers: list[Event] = []
-
-        def answer(event: Event) -> None:
-            answers.append(event)
-            answered.set()
-
-        self.desk.submit(
-            Ask(method=method, run=run, origin=Origin(role="client", instance=None, child=None, local=True), answer=answer)
-        )
-        await answered.wait()
-        reply = answers[0]
-        if isinstance(reply, Error):
-            raise MethodRejectedError(reply.code, reply.message)
-        return reply
+        return await ask_here(self.desk, method, run)
 
     @asynccontextmanager
     async def _watch(self) -> AsyncIterator[trio.abc.ReceiveChannel[Event]]:
@@ -294,23 +243,7 @@ class Pod(Controls, ports.Pod):
         Raises `UnknownPodError` when we have no such child to restore, `DuplicatePodError` while it lives, and what `spawn` raises;
         then it can be restored still.
         """
-        record = self.members.get(name)
-        if record is None or self.setting.kept.sessions is None:
-            raise UnknownPodError(name)
-        if name in self.children and not self.children[name].gone.is_set():
-            raise DuplicatePodError(name)
-        return await spawn(
-            self,
-            name,
-            scope=record.scope,
-            launcher=launcher,
-            task=None,
-            grant=record.grant,
-            cwd=record.cwd,
-            on_parent_death=record.on_parent_death,
-            ready_timeout=ready_timeout,
-            restore=True,
-        )
+        return await restore(self, name, launcher=launcher, ready_timeout=ready_timeout)
 
     async def run_process(
         self,
