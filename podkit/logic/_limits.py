@@ -42,7 +42,7 @@ class Limits:
     """Pods of one tree."""
     connections: int = _whole(1024)
     method_bytes: int = _whole(2**20)
-    """Length of one method frame."""
+    """Length of one method, from a connection or from the pod's own program. A transport reads no more than its own limit, too."""
     event_text: int = _whole(16 * 1024)
     """Bytes of a text from another pod, as a model or a person reads it."""
     outbox_events: int = _whole(4096)
