@@ -17,7 +17,7 @@ from ._plan_merge import merge, same_block
 from ._plan_snapshot import plan_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from podkit.logic import Limits
     from podkit.protocol import Event, Snapshot
@@ -51,7 +51,14 @@ class _Whole:
     seq: int
 
 
-_Item: TypeAlias = "_Reply | _Piece | _Whole | Record"
+@attrs.frozen(eq=False)
+class _Begun:
+    """The rest of a snapshot of which something was written. Its frames are made one by one, as the peer takes them."""
+
+    frames: Iterator[bytes]
+
+
+_Item: TypeAlias = "_Reply | _Piece | _Whole | _Begun | Record"
 
 
 class Outbox:
@@ -313,7 +320,7 @@ class Outbox:
         first = oldest.seq if oldest.first is None else oldest.first
         # A snapshot that was not sent yet is replaced by a newer one, and then nothing is missing.
         self._missing = None if unread else first
-        self._forget_stream((_Reply, _Piece))
+        self._forget_stream((_Reply, _Piece, _Begun))
         self._overrun = True
 
     def _forget_stream(self, kept: tuple[type, ...]) -> None:
@@ -338,19 +345,22 @@ class Outbox:
             self._event_bytes -= len(frame or b"")
             return frame
         if isinstance(item, _Whole):
-            frames = self._frames_of(item)
-            self._items.extendleft(_Piece(frame) for frame in reversed(frames))
-            return None
+            item = _Begun(self._frames_of(item))
+        if isinstance(item, _Begun):
+            made = next(item.frames, None)
+            if made is not None:
+                self._items.appendleft(item)
+            return made
         if isinstance(item, _Reply):
             self._taken += 1
             self._taken_bytes += len(item.frame)
         return item.frame
 
-    def _frames_of(self, item: _Whole) -> list[bytes]:
+    def _frames_of(self, item: _Whole) -> Iterator[bytes]:
         if self.lens == "full":
             return plan_snapshot(item.snapshot, item.seq)
         said = project(item.snapshot, self.lens)
-        return [] if said is None else [encode_event(said, seq=item.seq)]
+        return iter(() if said is None else (encode_event(said, seq=item.seq),))
 
 
 def _merged(group: list[Record]) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from podkit.errors import RemoteProtocolError
@@ -10,37 +11,42 @@ from podkit.protocol import Snapshot, SnapshotBegin, SnapshotChunk, SnapshotEnd,
 WHOLE = 2**20
 """Up to so many bytes a snapshot is one frame."""
 
+_PIECES = 4  # pieces of a longer one that are about so long together: nobody else runs while one is made
+_PROBE = 256  # entries from which the length of all is estimated
 
-def plan_snapshot(snapshot: Snapshot, seq: int, *, whole: int = WHOLE) -> list[bytes]:
-    """The frames that say `snapshot`, taken at `seq`, to an admitted connection.
 
-    Over `whole` bytes it is cut between entries: a beginning with everything but the entries, pieces of about `whole` bytes, at
-    most twice that (an entry that is longer stands alone), and an end. Raises `LocalProtocolError` when an entry cannot be said.
+def plan_snapshot(snapshot: Snapshot, seq: int, *, whole: int = WHOLE) -> Iterator[bytes]:
+    """The frames that say `snapshot`, taken at `seq`, to an admitted connection, each made when it is asked for.
+
+    Over `whole` bytes it is cut between entries: a beginning with everything but the entries, pieces of about a quarter of that, at
+    most half of it (an entry that is longer stands alone), and an end. Raises `LocalProtocolError` when an entry cannot be said.
     """
-    frame = encode_event(snapshot, seq=seq)
-    if len(frame) <= whole:
-        return [frame]
-    begin = SnapshotBegin(
-        seq,
-        len(snapshot.entries),
-        greeting=snapshot.greeting,
-        status=snapshot.status,
-        in_flight=snapshot.in_flight,
+    entries = snapshot.entries
+    length = len(encode_event(SnapshotChunk(entries[:_PROBE]))) * len(entries) // _PROBE if len(entries) > _PROBE else 0
+    if length <= whole:
+        frame = encode_event(snapshot, seq=seq)
+        if len(frame) <= whole:
+            yield frame
+            return
+        length = len(frame)
+    yield encode_event(
+        SnapshotBegin(seq, len(entries), greeting=snapshot.greeting, status=snapshot.status, in_flight=snapshot.in_flight)
     )
-    pieces = -(-len(frame) // whole)
-    size = -(-len(snapshot.entries) // pieces) or 1
-    groups = [snapshot.entries[at : at + size] for at in range(0, len(snapshot.entries), size)]
-    chunks = [chunk for group in groups for chunk in _chunks(group, 2 * whole)]
-    return [encode_event(begin), *chunks, encode_event(SnapshotEnd(seq))]
+    size = len(entries) * whole // (length * _PIECES) or 1
+    for at in range(0, len(entries), size):
+        yield from _chunks(entries[at : at + size], 2 * whole // _PIECES)
+    yield encode_event(SnapshotEnd(seq))
 
 
-def _chunks(entries: tuple[Any, ...], most: int) -> list[bytes]:
+def _chunks(entries: tuple[Any, ...], most: int) -> Iterator[bytes]:
     """The entries in as few halvings as keep each frame within `most` bytes: entries are rarely all of one size."""
     frame = encode_event(SnapshotChunk(entries))
     if len(frame) <= most or len(entries) == 1:
-        return [frame]
+        yield frame
+        return
     middle = len(entries) // 2
-    return _chunks(entries[:middle], most) + _chunks(entries[middle:], most)
+    yield from _chunks(entries[:middle], most)
+    yield from _chunks(entries[middle:], most)
 
 
 def session_of(snapshot: Snapshot) -> str | None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podkit._net import Origin, Receipts
+from podkit._net import Origin, Receipts, _plan_snapshot
 from podkit._net._inbox import Inbox
 from podkit._net._plan_admission import Admitted, Refused, forbids, judge_hello
 from podkit._net._plan_late import SHORT, most_bytes, waits
@@ -30,6 +30,7 @@ from podkit.protocol import (
     Shutdown,
     Snapshot,
     SnapshotBegin,
+    SnapshotChunk,
     Status,
     StatusEvent,
     TextDelta,
@@ -50,7 +51,7 @@ CHILD = BirthCredential("kid", "i1", "secret")
 @given(st.lists(st.text(max_size=60), max_size=60), st.integers(40, 600), st.sampled_from(list(Status)))
 def test_a_snapshot_in_pieces_is_the_same_snapshot(texts, whole, status):
     snapshot = Snapshot(tuple({"text": text} for text in texts), GREETING, status=status, in_flight={"a": 1})
-    frames = plan_snapshot(snapshot, 7, whole=whole)
+    frames = list(plan_snapshot(snapshot, 7, whole=whole))
     if len(frames) == 1:
         assert read_event(frames[0]) == EventFrame(snapshot, None, 7)
         assert len(frames[0]) <= whole
@@ -66,7 +67,23 @@ def test_a_snapshot_in_pieces_is_the_same_snapshot(texts, whole, status):
 
 def test_a_snapshot_is_cut_into_as_many_pieces_as_its_length_asks_for():
     snapshot = Snapshot(tuple("x" * 1000 for _ in range(100)), GREETING)
-    assert 10 <= len(plan_snapshot(snapshot, 1, whole=10_000)) <= 16
+    assert 40 <= len(list(plan_snapshot(snapshot, 1, whole=10_000))) <= 60
+
+
+@pytest.mark.proves("I22")
+def test_of_a_long_snapshot_no_more_is_made_than_the_peer_takes(monkeypatch):
+    made = []
+
+    def encode(event, **envelope):
+        made.append(len(getattr(event, "entries", ())) if isinstance(event, SnapshotChunk) else 0)
+        return encode_event(event, **envelope)
+
+    monkeypatch.setattr(_plan_snapshot, "encode_event", encode)
+    frames = plan_snapshot(Snapshot(tuple("x" * 1000 for _ in range(5000)), GREETING), 1)
+    assert [isinstance(decode_event(next(frames)), kind) for kind in (SnapshotBegin, SnapshotChunk)] == [True, True]
+    assert sum(made) < 1000, "the first piece, and what told how long all of it is"
+    assert len(list(frames)) > 10
+    assert 5000 <= sum(made) < 6000, "each entry is made once, but for those that told how long they are"
 
 
 def _judge(key="k", now=None, **changes):
@@ -265,7 +282,7 @@ def test_events_without_numbers_are_bounded_too():
 
 def test_entries_of_very_different_length_are_cut_finer():
     snapshot = Snapshot((*("x" * 5000 for _ in range(9)), *("y" for _ in range(2000))), GREETING)
-    frames = plan_snapshot(snapshot, 1, whole=6000)
+    frames = list(plan_snapshot(snapshot, 1, whole=6000))
     assert max(len(frame) for frame in frames) <= 12_000
 
 
