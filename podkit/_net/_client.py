@@ -281,7 +281,8 @@ async def connect(
     `subscribe` is what iterating yields: "snapshot" (a snapshot, then everything), "live" (everything from now on) or "none". Up to
     `buffer` events wait for whoever iterates. `instance` is what we call ourselves (None: something random), `birth` makes us
     that child and nothing more, `expect` is the name and the incarnation of the pod we mean. With `reconnect` a lost connection
-    is replaced by another one, and what waits for the end of a run goes on over a restore of the pod.
+    is replaced by another one, and what waits for the end of a run goes on over a restore of the pod. To another incarnation
+    methods are sent only once its `Snapshot` was received: so whoever reconnects has to iterate.
 
     Raises `PodUnreachableError` when nobody answers, `AuthenticationError` when the pod does not let us in or is not the one
     we mean, `MethodRejectedError` when it refuses for another reason. What the block raises comes out as it is.

@@ -218,7 +218,9 @@ class Line:
         assert self._welcome is not None
         if self._welcome.incarnation != incarnation:
             raise PodUnreachableError(
-                self._address, "another incarnation answers there now, and was not seen yet", may_have_run=may_have_run
+                self._address,
+                "another incarnation answers there now; receive its snapshot before asking it",
+                may_have_run=may_have_run,
             )
         return self.link
 
