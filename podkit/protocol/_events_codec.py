@@ -140,8 +140,8 @@ def _read_unknown(frame: bytes, error: msgspec.MsgspecError) -> EventFrame:
     try:
         envelope = _decode_any(frame)
         check_json(envelope.data)
-    except (msgspec.MsgspecError, MismatchError):
-        raise RemoteProtocolError(reason, head) from None
+    except (msgspec.MsgspecError, MismatchError) as wrong:  # that its kind is unknown is no reason
+        raise RemoteProtocolError(f"not an event: {shown(str(wrong), 200)}", head) from None
     if envelope.event in EVENT_SHAPES:
         raise RemoteProtocolError(reason, head)
     return EventFrame(UnknownEvent(envelope.event, envelope.data), envelope.re, envelope.seq, envelope.first)

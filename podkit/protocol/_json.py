@@ -11,6 +11,8 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from podkit.errors import RemoteProtocolError
 
+from ._framing import head_of
+
 MAX_DEPTH: Final = 64
 LOWEST: Final = -(2**63)
 HIGHEST: Final = 2**64 - 1
@@ -85,7 +87,7 @@ def check_text(frame: bytes) -> None:
         try:
             str(frame, "utf-8")
         except UnicodeDecodeError:
-            raise RemoteProtocolError("not UTF-8", bytes(frame[:128]), True) from None
+            raise RemoteProtocolError("not UTF-8", head_of(frame), True) from None
 
 
 def check_json(*values: object) -> int:
@@ -177,7 +179,7 @@ _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer, parse
 
 def read_json(frame: bytes) -> Any:
     """The value of JSON text, or `RemoteProtocolError`."""
-    head = bytes(frame[:128])
+    head = head_of(frame)
     check_text(frame)
     if nested_too_deep(frame):
         raise RemoteProtocolError(f"nested deeper than {MAX_DEPTH} levels, or not JSON", head)

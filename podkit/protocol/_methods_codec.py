@@ -9,6 +9,7 @@ import msgspec
 from podkit.errors import LocalProtocolError, RemoteProtocolError, shown
 
 from ._derive import record_shape
+from ._framing import head_of
 from ._json import MAX_DEPTH, MismatchError, nested_too_deep, read_json
 from ._methods import Cancel, Method, Pause
 from ._shapes import RecordShape
@@ -39,7 +40,7 @@ def read_method(frame: bytes) -> MethodFrame:
     try:
         return _read(data)
     except MismatchError as error:
-        raise RemoteProtocolError(f"not a method: {error}", bytes(frame[:128])) from None
+        raise RemoteProtocolError(f"not a method: {error}", head_of(frame)) from None
 
 
 def _read(data: Any) -> MethodFrame:
