@@ -25,6 +25,7 @@ _OPEN = ord("[")
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_NUMBER = b"0" * 19
+_MANY = 1024  # objects and arrays in a level, from which on its values are counted, also when it is one of the first
 _CROWD = 2**16  # values in a level, from which on it is asked whether it grows by the same ones over and over
 _values = dict.values
 _T = TypeVar("_T")
@@ -104,10 +105,11 @@ def check_json(*values: object) -> int:
         for name in set().union(*objects):
             if type(name) is not str:
                 raise MismatchError("names in a JSON object are text")
-        before, crowd = crowd, _size(objects, arrays)
-        if crowd > _CROWD and crowd > before:
-            objects, arrays = _distinct(objects), _distinct(arrays)
-            crowd = _size(objects, arrays)
+        if depth > 2 or len(objects) + len(arrays) > _MANY:  # above that it is small yet, whatever it holds
+            before, crowd = crowd, _size(objects, arrays)
+            if crowd > _CROWD and crowd > before:
+                objects, arrays = _distinct(objects), _distinct(arrays)
+                crowd = _size(objects, arrays)
         objects, arrays = _inside([*arrays, *map(_values, objects)])
     if objects or arrays:
         raise MismatchError(f"nested deeper than {MAX_DEPTH} levels")
