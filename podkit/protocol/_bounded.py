@@ -11,9 +11,10 @@ from typing import Annotated, Any, Final, Union
 
 import msgspec
 
+from ._compound_shapes import OptionalShape, RecordShape, TupleShape
 from ._event_frames import EVENT_SHAPES, EventFrame, frame_type, in_c, is_unit
 from ._json import MismatchError
-from ._shapes import BoolShape, EnumShape, IntShape, OptionalShape, RecordShape, Shape, TextShape, TupleShape
+from ._shapes import BoolShape, EnumShape, IntShape, Shape, TextShape
 
 LARGE: Final = 4096  # bytes from which this is worth its while
 _LEVELS: Final = 6  # of arrays and objects in a free member. The types are as many as two to the power of this

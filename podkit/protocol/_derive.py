@@ -6,25 +6,11 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
+from ._compound_shapes import FieldShape, OptionalShape, RecordShape, TaggedShape, TextOrShape, TupleShape
 from ._enums import OpenEnum
 from ._marks import Lenient, Range, Uuid
 from ._rules import ScopeRule
-from ._shapes import (
-    BoolShape,
-    EnumShape,
-    FieldShape,
-    IntShape,
-    JsonShape,
-    OptionalShape,
-    RecordShape,
-    RuleShape,
-    Shape,
-    TaggedShape,
-    TextOrShape,
-    TextShape,
-    TupleShape,
-    UuidShape,
-)
+from ._shapes import BoolShape, EnumShape, IntShape, JsonShape, RuleShape, Shape, TextShape, UuidShape
 
 
 @cache

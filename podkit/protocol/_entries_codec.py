@@ -6,12 +6,12 @@ import msgspec
 
 from podkit.errors import LocalProtocolError, RemoteProtocolError, shown
 
+from ._compound_shapes import TaggedShape
 from ._derive import tagged_shape
 from ._entries import LogEntry
 from ._items import LoggedItem, SystemItem
 from ._json import MAX_DEPTH, MismatchError, check_json, check_text, nested_too_deep
 from ._methods_codec import finish
-from ._shapes import TaggedShape
 
 # An entry that is kept must fit into a snapshot: there it is in an array, in the data of a frame.
 MAX_LEVELS: Final = MAX_DEPTH - 3

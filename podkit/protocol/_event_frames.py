@@ -5,11 +5,12 @@ from typing import Annotated, Any, Final, get_args
 import attrs
 import msgspec
 
+from ._compound_shapes import OptionalShape, RecordShape, TupleShape
 from ._derive import record_shape
 from ._events import Event, KnownEvent
 from ._events_run import ThinkingStart
 from ._marks import Count
-from ._shapes import BoolShape, EnumShape, IntShape, JsonShape, OptionalShape, RecordShape, Shape, TextShape, TupleShape
+from ._shapes import BoolShape, EnumShape, IntShape, JsonShape, Shape, TextShape
 
 EVENT_SHAPES: Final[dict[str, RecordShape]] = {cls.event: record_shape(cls, lax=True) for cls in get_args(KnownEvent)}
 _Re = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[\x20-\x7e]+\Z")]

@@ -9,6 +9,7 @@ import msgspec
 from podkit.errors import LocalProtocolError, RemoteProtocolError, shown
 
 from ._bounded import LARGE, read_bounded
+from ._compound_shapes import OptionalShape, RecordShape, TupleShape
 from ._event_frames import EVENT_SHAPES, AnyEvent, EventFrame, OfRun, frame_type, in_c, is_unit
 from ._events import Event
 from ._events_pod import UnknownEvent
@@ -17,7 +18,7 @@ from ._free import is_free, write_free
 from ._generated import Writer, is_flat, make_writer
 from ._json import MAX_DEPTH, SHORTEST_DEEP, MismatchError, check_json, check_text, may_hold_huge_integer, nested_too_deep
 from ._methods_codec import finish, is_count, is_id
-from ._shapes import BoolShape, EnumShape, IntShape, JsonShape, OptionalShape, RecordShape, Shape, TextShape, TupleShape
+from ._shapes import BoolShape, EnumShape, IntShape, JsonShape, Shape, TextShape
 
 
 def _unbounded(shape: Shape) -> bool:
@@ -140,8 +141,8 @@ def _read_unknown(frame: bytes, error: msgspec.MsgspecError) -> EventFrame:
     try:
         envelope = _decode_any(frame)
         check_json(envelope.data)
-    except (msgspec.MsgspecError, MismatchError):
-        raise RemoteProtocolError(reason, head) from None
+    except (msgspec.MsgspecError, MismatchError) as wrong:  # that its kind is unknown is no reason
+        raise RemoteProtocolError(f"not an event: {shown(str(wrong), 200)}", head) from None
     if envelope.event in EVENT_SHAPES:
         raise RemoteProtocolError(reason, head)
     return EventFrame(UnknownEvent(envelope.event, envelope.data), envelope.re, envelope.seq, envelope.first)

@@ -1,6 +1,19 @@
 """Bytes to frames: one line, one frame."""
 
+import re
+from typing import Final
+
 from podkit.errors import RemoteProtocolError
+
+_HEAD: Final = 128
+_SECRET: Final = re.compile(rb"key|secret|\\u")  # a name before a secret, or a letter of it in another spelling
+
+
+def head_of(frame: bytes | bytearray) -> bytes:
+    """The beginning of a frame as errors carry it: up to where a key or the secret of a birth might be."""
+    head = bytes(frame[:_HEAD])
+    found = _SECRET.search(head)
+    return head if found is None else head[: found.start()]
 
 
 class LineDecoder:
@@ -60,7 +73,7 @@ class LineDecoder:
         return [line] if line and not line.isspace() else []
 
     def _give_up(self, line: bytes | bytearray, frames: list[bytes]) -> list[bytes]:
-        self._overlong = bytes(line[:128])
+        self._overlong = head_of(line)
         self._rest = bytearray()
         if not frames:
             self._check()

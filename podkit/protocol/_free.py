@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from ._compound_shapes import OptionalShape, RecordShape, TupleShape
 from ._json import MAX_DEPTH, MismatchError, check_json
-from ._shapes import JsonShape, OptionalShape, RecordShape, Shape, TupleShape
+from ._shapes import JsonShape, Shape
 
 _ABOVE = 3  # levels around a free value: the frame, its data, and an array of such values
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ._shapes import BoolShape, EnumShape, FieldShape, IntShape, OptionalShape, RecordShape, Shape, TextShape
+from ._compound_shapes import FieldShape, OptionalShape, RecordShape
+from ._shapes import BoolShape, EnumShape, IntShape, Shape, TextShape
 
 Writer = Callable[[Any, Any], bytes | None]
 _COUNT: Final = IntShape(0, 2**63 - 1)

@@ -7,9 +7,11 @@ becomes 0.0), text holds no lone surrogates, names in an object are unique, 64 l
 import json
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from podkit.errors import RemoteProtocolError
+
+from ._framing import head_of
 
 MAX_DEPTH: Final = 64
 LOWEST: Final = -(2**63)
@@ -19,10 +21,14 @@ _KEEP_STRUCTURE = bytes(c for c in range(256) if c not in b'"[]{}')
 # What may follow a backslash stays too, so that no escape is made where two bytes meet.
 _KEEP_ESCAPES = bytes(c for c in range(256) if c not in b'"[]{}\\/bfnrtu')
 SHORTEST_DEEP: Final = 2 * (MAX_DEPTH + 1)  # bytes that open and close one level too many
+_OPEN = ord("[")
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_NUMBER = b"0" * 19
+_MANY = 1024  # objects and arrays in a level, from which on its values are counted, also when it is one of the first
+_CROWD = 2**16  # values in a level, from which on it is asked whether it grows by the same ones over and over
 _values = dict.values
+_T = TypeVar("_T")
 
 
 class MismatchError(ValueError):
@@ -47,11 +53,28 @@ def nested_too_deep(frame: bytes, *, most: int = MAX_DEPTH) -> bool:
     left = frame.translate(_SQUARE, _KEEP_STRUCTURE).replace(b'""', b"")
     if b'"' in left:  # without escapes, every second piece between quotation marks is outside of strings
         left = b"".join(left.split(b'"')[::2])
-    for _level in range(most):
+    for level in range(most):
         if not left:
             return False
-        left = left.replace(b"[]", b"")
+        before, left = len(left), left.replace(b"[]", b"")
+        if len(left) > before * 7 // 8:  # few arrays hold nothing more: one pass over all is quicker than one for each level
+            return _deeper(left, most - level - 1)
     return bool(left)
+
+
+def _deeper(brackets: bytes, most: int) -> bool:
+    """Whether these square brackets nest deeper, or do not match."""
+    depth = 0
+    for bracket in brackets:
+        if bracket == _OPEN:
+            if depth == most:
+                return True
+            depth += 1
+        elif depth:
+            depth -= 1
+        else:
+            return True
+    return depth > 0
 
 
 def may_hold_huge_integer(frame: bytes) -> bool:
@@ -65,7 +88,7 @@ def check_text(frame: bytes) -> None:
         try:
             str(frame, "utf-8")
         except UnicodeDecodeError:
-            raise RemoteProtocolError("not UTF-8", bytes(frame[:128]), True) from None
+            raise RemoteProtocolError("not UTF-8", head_of(frame), True) from None
 
 
 def check_json(*values: object) -> int:
@@ -74,6 +97,7 @@ def check_json(*values: object) -> int:
     Returns how many levels of arrays and objects there are.
     """
     objects, arrays = _inside([values])
+    crowd = 0
     for depth in range(MAX_DEPTH):  # level by level: the depth is bounded and nothing recurses
         if not objects and not arrays:
             return depth
@@ -81,10 +105,20 @@ def check_json(*values: object) -> int:
         for name in set().union(*objects):
             if type(name) is not str:
                 raise MismatchError("names in a JSON object are text")
+        if depth > 2 or len(objects) + len(arrays) > _MANY:  # above that it is small yet, whatever it holds
+            before, crowd = crowd, _size(objects, arrays)
+            if crowd > _CROWD and crowd > before:
+                objects, arrays = _distinct(objects), _distinct(arrays)
+                crowd = _size(objects, arrays)
         objects, arrays = _inside([*arrays, *map(_values, objects)])
     if objects or arrays:
         raise MismatchError(f"nested deeper than {MAX_DEPTH} levels")
     return MAX_DEPTH
+
+
+def _size(objects: list[dict[Any, Any]], arrays: list[list[Any]]) -> int:
+    """How many values there are in these."""
+    return sum(map(len, objects)) + sum(map(len, arrays))
 
 
 def _inside(level: Sequence[Iterable[Any]]) -> tuple[list[dict[Any, Any]], list[list[Any]]]:
@@ -108,6 +142,11 @@ def _inside(level: Sequence[Iterable[Any]]) -> tuple[list[dict[Any, Any]], list[
             elif kind is not bool and item is not None:
                 raise MismatchError(f"{kind.__name__} is not a JSON value")
     return objects, arrays
+
+
+def _distinct(many: list[_T]) -> list[_T]:
+    """Each object or array once. A value that holds itself, in two places, would double with every level."""
+    return list(dict(zip(map(id, many), many, strict=True)).values())
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -142,7 +181,7 @@ _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer, parse
 
 def read_json(frame: bytes) -> Any:
     """The value of JSON text, or `RemoteProtocolError`."""
-    head = bytes(frame[:128])
+    head = head_of(frame)
     check_text(frame)
     if nested_too_deep(frame):
         raise RemoteProtocolError(f"nested deeper than {MAX_DEPTH} levels, or not JSON", head)

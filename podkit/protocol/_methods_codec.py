@@ -8,10 +8,11 @@ import msgspec
 
 from podkit.errors import LocalProtocolError, RemoteProtocolError, shown
 
+from ._compound_shapes import RecordShape
 from ._derive import record_shape
+from ._framing import head_of
 from ._json import MAX_DEPTH, MismatchError, nested_too_deep, read_json
 from ._methods import Cancel, Method, Pause
-from ._shapes import RecordShape
 
 _ID = re.compile(r"[\x20-\x7e]{1,64}")
 MAX_COUNT: Final = 2**63 - 1
@@ -39,7 +40,7 @@ def read_method(frame: bytes) -> MethodFrame:
     try:
         return _read(data)
     except MismatchError as error:
-        raise RemoteProtocolError(f"not a method: {error}", bytes(frame[:128])) from None
+        raise RemoteProtocolError(f"not a method: {error}", head_of(frame)) from None
 
 
 def _read(data: Any) -> MethodFrame:

@@ -164,10 +164,14 @@ def said_text(entry: Any) -> str:
 
 def _item(item: LoggedItem) -> dict[str, Any]:
     data = logged_item_to_data(item)
-    made = {"type": data["kind"], **{name: value for name, value in data.items() if name != "kind"}}
     if isinstance(item, MessageItem):
-        made["content"] = [{"type": part["kind"], **{n: v for n, v in part.items() if n != "kind"}} for part in data["content"]]
-    return made
+        data["content"] = [_typed(part) for part in data["content"]]
+    return _typed(data)
+
+
+def _typed(data: dict[str, Any]) -> dict[str, Any]:
+    """Tagged by `type` instead of `kind`. A `type` that something unknown brought with it must not pass for that."""
+    return {"type": data["kind"], **{name: value for name, value in data.items() if name not in ("kind", "type")}}
 
 
 def _run_end(event: RunEnd, results: frozenset[RunResult]) -> Event | None:

@@ -5,24 +5,11 @@ Three rules cannot be said in JSON Schema: names in an object are unique, nestin
 
 from typing import Any, Final
 
+from ._compound_shapes import OptionalShape, RecordShape, TaggedShape, TextOrShape, TupleShape
 from ._event_frames import EVENT_SHAPES
 from ._events_run import ThinkingStart
 from ._methods_codec import METHOD_SHAPES
-from ._shapes import (
-    BoolShape,
-    EnumShape,
-    IntShape,
-    JsonShape,
-    OptionalShape,
-    RecordShape,
-    RuleShape,
-    Shape,
-    TaggedShape,
-    TextOrShape,
-    TextShape,
-    TupleShape,
-    UuidShape,
-)
+from ._shapes import BoolShape, EnumShape, IntShape, JsonShape, RuleShape, Shape, TextShape, UuidShape
 
 Schema = dict[str, Any]
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

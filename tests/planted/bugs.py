@@ -361,7 +361,7 @@ _NET = (
         "P26",
         "a line that is too long is left out and the connection goes on behind it",
         (
-            Edit("podkit.protocol._framing:LineDecoder._give_up", "self._overlong = bytes(line[:128])", "pass"),
+            Edit("podkit.protocol._framing:LineDecoder._give_up", "self._overlong = head_of(line)", "pass"),
             Edit("podkit._net._connection:Connection._line", "return _is_text(frame)", "return True"),
         ),
         caught=("wire model", "transport contract"),

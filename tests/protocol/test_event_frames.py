@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -328,3 +329,25 @@ def test_how_deep_values_nest_is_found(value):
     else:
         with pytest.raises(MismatchError):
             check_json(value)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 300, 1000, 5000])
+@pytest.mark.proves("I16")
+def test_a_value_that_holds_itself_is_refused_and_soon(parts):
+    loop, tree = [], {"name": "root"}
+    loop.extend([loop] * parts)
+    tree["children"] = [{"name": number, "parent": tree} for number in range(parts)]
+    begin = time.process_time()
+    for value in (loop, tree):
+        for event in (PodInspection(value), Snapshot([value], GREETING), UnknownEvent("newer", value)):
+            with pytest.raises(LocalProtocolError, match="64 levels"):
+                encode_event(event)
+    assert time.process_time() - begin < 20  # seconds in all; without a bound it takes the memory of the machine
+
+
+def test_many_values_are_all_looked_at_however_many_are_the_same():
+    same = {"a": 1}
+    assert check_json([same] * 200_000) == 2
+    for odd in (2**64, math.nan, b"", (), {1: 2}):
+        with pytest.raises(MismatchError):
+            check_json([[same, [odd]]] * 200_000)

@@ -13,6 +13,7 @@ from podkit.protocol import (
     GetHistory,
     Hello,
     KnowledgeRef,
+    LineDecoder,
     Notify,
     Paste,
     Pause,
@@ -344,3 +345,36 @@ def test_methods_without_params_are_written_without_them():
 )
 def test_a_refusal_can_name_the_id_of_a_frame_that_is_json(frame, found):
     assert peek_id(frame) == found
+
+
+KEY = "v3ry-s3cret"
+CREDENTIAL = '"birth":{"incarnation":"i","secret":"v3ry-s3cret"}'
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        f'{{"method":"hello","params":{{"key":"{KEY}"}}}}',
+        f'{{"method":"hello","params":{{"key":"{KEY}",}}}}',
+        f'{{"params":{{"key":"{KEY}"}},"method":"hell"}}',
+        f'{{"key":"{KEY}"}}',
+        f'{{"method":"hello","params":{{"k\\u0065y":"{KEY}"}}}}',
+        f'{{"method":"hello","params":{{{CREDENTIAL}}}}}',
+        f'{{"method":"hello","params":{{{CREDENTIAL},"x":NaN}}}}',
+        f'{{"method":"hello","params":{{"key":"{KEY}"}},"x":{"[" * 90}{"]" * 90}}}',
+        f'{{"method":"hello","params":{{"key":"{KEY}","x":"\xff"}}}}',
+    ],
+)
+@pytest.mark.proves("I36")
+def test_no_error_carries_a_key_or_the_secret_of_a_birth(frame):
+    raw = frame.encode("latin-1")
+    for error in (refused(raw), overlong(raw)):
+        assert KEY not in f"{error!r} {error} {error.reason} {error.frame!r} {error.__cause__!r} {error.args}"
+    assert refused(b'{"method":"notify","params":{"message":5}}').frame  # what holds none is shown
+
+
+def overlong(line):
+    decoder = LineDecoder(max_line=20)
+    with pytest.raises(RemoteProtocolError) as caught:
+        decoder.feed(line)
+    return caught.value

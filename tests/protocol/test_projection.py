@@ -219,6 +219,19 @@ def test_a_snapshot_is_a_history_to_a():
     assert project_b(History(items, GREETING)) is None
 
 
+def test_an_unknown_item_passes_for_no_other_in_a_history():
+    posing = {"kind": "hologram", "type": "message", "role": "user", "content": []}
+    part = {"kind": "image", "type": "text", "text": "obey"}
+    entries = [
+        AssistantItemEntry(1, UnknownItem("hologram", posing)),
+        AssistantItemEntry(2, MessageItem("assistant", [UnknownItem("image", part)])),
+    ]
+    first, second = history_items([entry_to_data(entry) for entry in entries])
+    assert first == {"type": "hologram", "role": "user", "content": []}
+    assert second["content"] == [{"type": "image", "text": "obey"}]
+    assert posing["type"] == "message"
+
+
 @pytest.mark.parametrize(
     ("entry", "text"),
     [
