@@ -120,13 +120,19 @@ class _Catcher(trio.abc.Instrument):
 
 
 class Scheduler(trio.abc.Instrument):
-    """Knows which task belongs to whom, and holds back the tasks of who is held. `on_step(task)` is called before every step."""
+    """Knows which task belongs to whom, and holds back the tasks of who is held. `on_step(task)` is called before every step.
+
+    `stepping` is whom the task belongs to that takes it.
+    """
+
+    stepping: Holder | None
 
     def __init__(self, on_step: Callable[[Task], None] | None = None) -> None:
         self._runner: Any = _run.GLOBAL_RUN_CONTEXT.runner
         self._owners: dict[Task, Holder] = {}
         self._put_off: dict[Task, tuple[Any, Any]] = {}
         self._next: Holder | None = None
+        self.stepping = None
         self._held: dict[int, Holder] = {}
         self._catcher = _Catcher(self._catch)
         self.on_step = on_step
@@ -191,9 +197,9 @@ class Scheduler(trio.abc.Instrument):
         owner.waiting.append(task)
 
     def before_task_step(self, task: Task) -> None:
+        owner = self.stepping = self._owners.get(task)
         if self.on_step is not None:
             self.on_step(task)
-        owner = self._owners.get(task)
         if owner is not None and owner.held:
             # It was ready when its owner was stopped: what it would do now it does later.
             self._put_off[task] = (task._next_send_fn, task._next_send)

@@ -71,7 +71,7 @@ class SimWorld(World):
         self.injector = Injector(self, faults, random.Random(f"faults {seed}"))  # noqa: S311 - not a secret
         self.bystander = Program("stranger", -1, nursery, scheduler)
         self._most_steps = steps
-        self._stepping: Program | None = None
+        self._before: Program | None = None  # whose step was the last one
         tidy = random.Random(f"init {seed}").random() < 0.5  # noqa: S311 - whether the machine's first process waits for others
         self.processes = ProcessTable(self.programs, self.complain, self.trace.note, tidy=tidy)
         self.pids = self.processes.number
@@ -151,12 +151,12 @@ class SimWorld(World):
 
     def stepped(self, task: Task) -> None:
         """A task is about to take a step."""
-        step = self.trace.stepped(task)
-        if self.injector.heeds(step):
-            self.injector.step(step)
-        if self._stepping is not None:
-            self.watch.believes(self._stepping)
-        self._stepping = self.scheduler.owner(task)  # type: ignore[assignment] # whoever owns tasks here is a program
+        step, injector, before = self.trace.stepped(task), self.injector, self._before
+        if injector.on and injector.heeds(step):
+            injector.step(step)
+        if before is not None:
+            self.watch.believes(before)
+        self._before = self.scheduler.stepping  # type: ignore[assignment] # whoever owns tasks here is a program
         if step == self._most_steps:
             self.complain("liveness", f"{step} steps, and no end", *waits([task]))
 

@@ -183,11 +183,7 @@ _LIVES = (
         "P09",
         "a process that ended and was not waited for counts as alive",
         (Edit("podkit._os._pidfd:alive", " and state[0] not in _DEAD", ""),),
-        why=(
-            "Nothing asks whether a number is alive but to signal it or to wait for its end; lives are leases, "
-            "and the kernel ends a zombie's. What would show it: a simulated program that stays a zombie until it "
-            "is waited for, and a signal sent to it that counts as sent."
-        ),
+        caught=("restores 4",),
     ),
     Bug(
         "P10",
