@@ -19,6 +19,7 @@ from ._sim_journal import JournalLog
 from ._sim_kept import DiskSessions, sessions_on
 from ._sim_processes import ProcessTable
 from ._sim_program import Program
+from ._sim_sessions import SimSessions
 from ._sim_watch import WireWatch
 from ._trace import Trace, short
 from ._watch_log import LogCheck
@@ -198,9 +199,11 @@ class SimWorld(World):
 
     def _pod_appeared(self, pod: Pod) -> Callable[[], None]:
         log = None
-        if pod.setting.kept.sessions is not None:  # then a log is of more than one pod
+        store = pod.setting.kept.sessions
+        if store is not None:  # then a log is of more than one pod
             log = self.logs.setdefault(pod.log.id, LogCheck(pod.name, self.complain, lambda: self.rewinds))
-            log.goes_on(pod.log.segment, pod.log.data, self.sessions.committed(pod.name))
+            committed = self.sessions.committed(pod.name) if isinstance(store, SimSessions) else None
+            log.goes_on(pod.log.segment, pod.log.data, committed)
         watch = PodWatch(pod, self.complain, self.trace.note, log)
         pod.hub.subscribe(watch)
         return watch.end
