@@ -57,8 +57,8 @@ class SimulationError(AssertionError):
     """A run in which something happened that must never happen. `simulate` with the same seed does it again.
 
     `invariant` is its id ("I1" to "I32"), "liveness" when something never ended, "crash" when an error got out of a pod, or
-    "scenario" when the scenario itself raised (then that is the cause). `trace` are the last things that happened before, `hash`
-    is over all of them.
+    "scenario" when the scenario itself raised (then that is the cause). `trace` are the last things that happened before, each with
+    its step and its second; `hash` is over all of them.
     """
 
     seed: int
