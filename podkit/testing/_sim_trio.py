@@ -42,6 +42,8 @@ def _no_thread(*_args: object, **_more: object) -> None:
 def seeded(seed: int) -> Iterator[None]:
     """Let everything that trio leaves to chance follow `seed`, for one `trio.run` inside the block. It has no threads."""
     check_trio()
+    if _threads.start_thread_soon is _no_thread:
+        raise RuntimeError("another simulated run is under way in this process, and there may be one at a time")
     before, state = _run._ALLOW_DETERMINISTIC_SCHEDULING, _run._r.getstate()
     start_thread, _threads.start_thread_soon = _threads.start_thread_soon, _no_thread
     _run._ALLOW_DETERMINISTIC_SCHEDULING = True

@@ -122,7 +122,7 @@ def _run(scenario: Scenario, seed: int, faults: Faults, most: int) -> Report | S
             world.net.watch = world.registry.appended = None
             return trio.current_time()
 
-    with _seats(seed, found), seeded(seed):
+    with seeded(seed), _seats(seed, found):
         seconds = trio.run(main, clock=virtual_clock())
     world = found[0]
     if world.broken is not None:

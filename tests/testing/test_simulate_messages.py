@@ -2,6 +2,7 @@
 
 import math
 import re
+import threading
 
 import pytest
 import trio
@@ -25,6 +26,27 @@ def test_a_scenario_that_is_not_async_is_told_so():
 async def test_inside_of_trio_simulate_says_that_it_runs_trio_itself():
     with pytest.raises(RuntimeError, match=r"simulate\(\) runs trio itself"):
         simulate(nothing, seed=1)
+
+
+def test_there_is_one_simulated_run_at_a_time():
+    begun, over, errors = threading.Event(), threading.Event(), []
+
+    async def long(world):
+        begun.set()
+        assert over.wait(20)
+
+    first = threading.Thread(target=lambda: simulate(long, seed=1))
+    first.start()
+    assert begun.wait(20)
+    try:
+        simulate(nothing, seed=1)
+    except RuntimeError as error:
+        errors.append(str(error))
+    finally:
+        over.set()
+        first.join()
+    assert errors == ["another simulated run is under way in this process, and there may be one at a time"]
+    simulate(nothing, seed=1)
 
 
 def test_a_seed_is_an_integer():
