@@ -40,7 +40,8 @@ class Universe:
 
     def declared(self, scope: Scope, known: Masks = (0, 0), after: int = 0) -> Masks:
         """What the rules of a declared scope say, rule by rule. `known` are the masks of the first `after` paths."""
-        return self._masks(lambda path: _permission(scope, path), known, after)
+        allow, deny = scope.allow, scope.deny
+        return self._masks(lambda path: _permission(allow, deny, path), known, after)
 
     def effective(self, scope: Scope, known: Masks = (0, 0), after: int = 0) -> Masks:
         """What podkit makes of any scope."""
@@ -63,12 +64,12 @@ class Universe:
         return ", ".join(path for number, path in enumerate(self.paths) if mask >> number & 1)
 
 
-def _permission(scope: Scope, path: str) -> Permission:
+def _permission(allow: Sequence[ScopeRule], deny: Sequence[ScopeRule], path: str) -> Permission:
     allowed = Permission.NONE
-    for rule in scope.allow:
+    for rule in allow:
         if rule.permission > allowed and _covers(rule, path):
             allowed = rule.permission
-    for rule in scope.deny:
+    for rule in deny:
         if allowed is not Permission.NONE and _covers(rule, path):
             allowed = Permission.READ if rule.permission is Permission.WRITE else Permission.NONE
     return allowed
@@ -89,7 +90,7 @@ class _Belief:
     """What a pod took to be allowed when it was looked at last."""
 
     scope: Scope
-    changes: int
+    moves: int
     paths: int
     masks: Masks
 
@@ -121,13 +122,18 @@ class RegistryWatch:
         self._unsure: dict[Pod, object] = {}
         self.universe = Universe()
         self.changes = 0
+        self._moves = self._settled = 0  # the changes after which somebody may do more or less than before
 
     def appended(self, by: Program | None, facts: Sequence[bytes]) -> None:
         """These facts were kept just now, by that program."""
         for line in facts:
+            fact = self._log.fact(line)
             self.changes += 1
-            self._take(by, self._log.fact(line))
-        self._exclusive()
+            self._moves += not isinstance(fact, Adopted)
+            self._take(by, fact)
+        if self._moves != self._settled:  # who is adopted held it all before
+            self._settled = self._moves
+            self._exclusive()
 
     def unsure(self, program: Program) -> None:
         """What this program appends now is kept, and it is told that it is not: until it looks again it cannot know better."""
@@ -136,6 +142,7 @@ class RegistryWatch:
 
     def reboot(self) -> None:
         """A new log."""
+        self._moves += 1
         self._rows.clear()
 
     def _take(self, by: Program | None, fact: Fact) -> None:
@@ -239,13 +246,15 @@ class RegistryWatch:
         """What the pods of this program believe to be allowed is not more than the facts say (I1, I3)."""
         pod = program.pod
         if pod is not None:
-            self._believes(program, pod)
+            known = self._believed.get(pod)
+            if known is None or known.moves != self._moves or known.scope is not pod.authority.scope:
+                self._look(program, pod, known)
         for pod in program.lodgers:
-            self._believes(program, pod)
+            self._look(program, pod, self._believed.get(pod))
 
-    def _believes(self, program: Program, pod: Pod) -> None:
-        scope, known = pod.authority.scope, self._believed.get(pod)
-        if known is not None and known.changes == self.changes and known.scope is scope:
+    def _look(self, program: Program, pod: Pod, known: _Belief | None) -> None:
+        scope = pod.authority.scope
+        if known is not None and known.moves == self._moves and known.scope is scope:
             return
         if not program.alive or self._unsure.get(pod) is scope:
             return
@@ -254,7 +263,7 @@ class RegistryWatch:
             masks = self.universe.effective(scope)
         else:
             masks = self.universe.effective(scope, known.masks, known.paths)
-        self._believed[pod] = _Belief(scope, self.changes, paths, masks)
+        self._believed[pod] = _Belief(scope, self._moves, paths, masks)
         row = self._rows.get(pod.incarnation)
         if row is None:
             return

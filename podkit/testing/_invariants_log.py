@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from podkit.protocol import (
+    Error,
     InvokeStart,
     RunEnd,
     Shutdown,
@@ -19,6 +20,7 @@ from podkit.protocol import (
     UserMessage,
 )
 
+from ._trace import short
 from ._watch_log import LogCheck
 from ._watch_writes import check_queues
 
@@ -126,6 +128,18 @@ class PodWatch:
         self._log.end(owed=bool(log.owed), refused=log.refused is not None)
 
 
+_TELLING: dict[type, Callable[[Any], object]] = {
+    TextDone: lambda event: repr(short(event.text[:200], 40)),
+    ToolCallDone: lambda event: event.name,
+    ToolResult: lambda event: repr(short(event.summary[:200], 40)),
+    RunEnd: lambda event: event.result.value,
+    StatusEvent: lambda event: event.status.value,
+    Error: lambda event: f"{event.code.value} {short(event.message[:200], 80)}",
+}
+
+
 def _of(event: Any) -> str:
-    run = getattr(event, "run", None)
-    return "" if run is None else f" run {run}"
+    """What else there is to say of an event, for whoever reads the trace."""
+    run, more = getattr(event, "run", None), _TELLING.get(type(event))
+    said = "" if run is None else f" run {run}"
+    return said if more is None else f"{said} {more(event)}"

@@ -66,6 +66,7 @@ class Checks:
     runs: dict[str, list[int]] = attrs.field(factory=dict)  # incarnation (with sessions: name) -> numbers of its runs
     cancelled: set[tuple[str, int]] = attrs.field(factory=set)
     wakes: list[tuple[Program, Pod, str]] = attrs.field(factory=list)
+    bearing: dict[tuple[str, str], list[list[bool]]] = attrs.field(factory=dict)  # name and parent: births under way, if alone
 
     def __attrs_post_init__(self) -> None:
         self.tools = (Look(self.world),)
@@ -193,15 +194,31 @@ class Checks:
     # A birth that failed leaves nobody, however late the child was.
 
     async def birth(self, pod: Pod, name: str, spawn: Callable[[], Awaitable[object]]) -> None:
+        whose = (name, pod.incarnation)
         before, lodged = len(self.world.programs), {lodger for program, lodger in self._homes() if lodger in program.lodgers}
+        with self._alone(whose) as alone:
+            try:
+                await spawn()
+            except DeliveryError:
+                raise
+            except (PodkitError, trio.Cancelled):
+                home = self._home(pod.incarnation)
+                born = [other for other in self.world.programs[before:] if (other.name, other.parent) == whose and other.alive]
+                lodgers = home[0].lodgers if home else ()
+                tasks = [p for p in lodgers if (p.name, p.authority.row.parent) == whose and p not in lodged]
+                if home is not None and home[0].alive and (born or tasks) and alone():
+                    self.world.complain("I32", f"the birth of {name} failed, and it lives")
+                raise
+
+    @contextmanager
+    def _alone(self, whose: tuple[str, str]) -> Iterator[Callable[[], bool]]:
+        """Whether nobody else tried to bear a child of that name for that parent while the block runs: it might be theirs."""
+        others = self.bearing.setdefault(whose, [])
+        mine = [not others]
+        for other in others:
+            other[0] = False
+        others.append(mine)
         try:
-            await spawn()
-        except DeliveryError:
-            raise
-        except (PodkitError, trio.Cancelled):
-            home, whose = self._home(pod.incarnation), (name, pod.incarnation)
-            born = [other for other in self.world.programs[before:] if (other.name, other.parent) == whose and other.alive]
-            tasks = [p for p in home[0].lodgers if (p.name, p.authority.row.parent) == whose and p not in lodged] if home else ()
-            if home is not None and home[0].alive and (born or tasks):
-                self.world.complain("I32", f"the birth of {name} failed, and it lives")
-            raise
+            yield lambda: mine[0]
+        finally:
+            others[:] = [other for other in others if other is not mine]

@@ -13,29 +13,31 @@ if TYPE_CHECKING:
     from ._sim_program import Program
 
 
-def lodging(program: Callable[[], Program | None]) -> type[House]:
-    """The house of a child for one simulated run. `program()` is the program that runs right now."""
+def lodging(program: Callable[[], Program | None]) -> Callable[..., House]:
+    """What makes the houses of children in one simulated run. `program()` is the program that runs right now."""
 
-    class Lodging(House):
-        def __init__(self, *args: Any, own_program: bool = False, **more: Any) -> None:
-            super().__init__(*args, own_program=own_program, **more)
-            host = None if own_program else program()
-            self._host = host
-            self._in_order = None if host is None else host.lodges(self.pod)
+    def house(*args: Any, own_program: bool = False, **more: Any) -> House:
+        host = None if own_program else program()
+        return House(*args, own_program=own_program, **more) if host is None else Lodging(host, *args, **more)
 
-        async def live(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-            try:
-                await super().live(task_status)
-            except Exception as error:
-                if self._host is not None:
-                    self._host.crashed(self.pod, error)
-                raise
-            else:
-                killed = self.scope.cancel_called or (self._host is not None and self._host.dead)
-                if self._in_order is not None and not killed:
-                    self._in_order()
-            finally:
-                if self._host is not None:
-                    self._host.lodgers.remove(self.pod)
+    return house
 
-    return Lodging
+
+class Lodging(House):
+    """The house of a child that is a task, in the program `host`."""
+
+    def __init__(self, host: Program, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._host, self._in_order = host, host.lodges(self.pod)
+
+    async def live(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        try:
+            await super().live(task_status)
+        except Exception as error:
+            self._host.crashed(self.pod, error)
+            raise
+        else:
+            if not (self.scope.cancel_called or self._host.dead):  # else it was killed
+                self._in_order()
+        finally:
+            self._host.lodgers.remove(self.pod)

@@ -6,6 +6,7 @@ podkit's own functions on processes run on it, without pidfds; what they take fo
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -28,14 +29,16 @@ class ProcessTable:
     def __init__(self, programs: Sequence[Program], complain: Complain, note: Callable[[str], None], *, tidy: bool) -> None:
         self._programs, self._complain, self._note, self._tidy = programs, complain, note, tidy
         self._numbers: dict[Program, tuple[int, int]] = {}
+        self._latest: dict[int, Program] = {}  # by process number, who had it last
 
     def number(self, program: Program) -> tuple[int, int]:
         """The process number of a program, and when it started."""
-        if program not in self._numbers:
-            taken = {pid for other, (pid, _) in self._numbers.items() if self._is_there(other)}
-            pid = next(pid for pid in range(2, 1_000_000) if pid not in taken)
-            self._numbers[program] = (pid, len(self._numbers))
-        return self._numbers[program]
+        number = self._numbers.get(program)
+        if number is None:
+            pid = next(pid for pid in itertools.count(2) if self._at(pid) is None)
+            number = self._numbers[program] = (pid, len(self._numbers))
+            self._latest[pid] = program
+        return number
 
     def _is_there(self, program: Program) -> bool:
         """Whether it has its number: a program that ended keeps it until somebody waited for it."""
@@ -47,7 +50,8 @@ class ProcessTable:
         return not self._tidy if program.parent is None or parent is None or not parent.alive else True
 
     def _at(self, pid: int) -> Program | None:
-        return next((program for program, number in self._numbers.items() if number[0] == pid and self._is_there(program)), None)
+        program = self._latest.get(pid)
+        return program if program is not None and self._is_there(program) else None
 
     # What podkit calls in place of what it has of the system.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from podkit._store import MemoryRegistry
 from podkit.abc import Lease, Registry
 from podkit.errors import RegistryBusyError, RegistryError
-from podkit.logic import fold_all
+from podkit.logic import Restart, encode_fact, fold_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -62,8 +62,6 @@ class SharedLog(MemoryRegistry):
 
     def reboot(self) -> None:
         """The machine started anew: no lease is held, and the log begins again."""
-        from podkit.logic import Restart, encode_fact
-
         last = self._last
         for lease in self._leases.values():
             lease.release()
@@ -74,8 +72,6 @@ class SharedLog(MemoryRegistry):
 
     def table_now(self) -> Table:
         """The table as of now, without waiting for anybody."""
-        from podkit.logic import fold_all
-
         lines = self._facts[max(0, self._folded.sequence - self._dropped) :]
         return self._keep(fold_all(self._folded, [self.fact(line) for line in lines])) if lines else self._folded
 

@@ -65,10 +65,10 @@ def seats(
     wall: Callable[[], float],
     own: Callable[[], tuple[int, int]],
     processes: Callable[[], ProcessTable],
-    house: type[House],
+    house: Callable[..., House],
 ) -> Iterator[None]:
     """Take these seats for the block: `own()` is the number of the running process, `processes()` are all of them,
-    `house` is what children live in."""
+    `house` makes what children live in."""
 
     taken: list[tuple[Any, str, Any]] = []
     places = (

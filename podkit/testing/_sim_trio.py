@@ -42,6 +42,8 @@ def _no_thread(*_args: object, **_more: object) -> None:
 def seeded(seed: int) -> Iterator[None]:
     """Let everything that trio leaves to chance follow `seed`, for one `trio.run` inside the block. It has no threads."""
     check_trio()
+    if _threads.start_thread_soon is _no_thread:
+        raise RuntimeError("another simulated run is under way in this process, and there may be one at a time")
     before, state = _run._ALLOW_DETERMINISTIC_SCHEDULING, _run._r.getstate()
     start_thread, _threads.start_thread_soon = _threads.start_thread_soon, _no_thread
     _run._ALLOW_DETERMINISTIC_SCHEDULING = True
@@ -120,13 +122,19 @@ class _Catcher(trio.abc.Instrument):
 
 
 class Scheduler(trio.abc.Instrument):
-    """Knows which task belongs to whom, and holds back the tasks of who is held. `on_step(task)` is called before every step."""
+    """Knows which task belongs to whom, and holds back the tasks of who is held. `on_step(task)` is called before every step.
+
+    `stepping` is whom the task belongs to that takes it.
+    """
+
+    stepping: Holder | None
 
     def __init__(self, on_step: Callable[[Task], None] | None = None) -> None:
         self._runner: Any = _run.GLOBAL_RUN_CONTEXT.runner
         self._owners: dict[Task, Holder] = {}
         self._put_off: dict[Task, tuple[Any, Any]] = {}
         self._next: Holder | None = None
+        self.stepping = None
         self._held: dict[int, Holder] = {}
         self._catcher = _Catcher(self._catch)
         self.on_step = on_step
@@ -191,9 +199,9 @@ class Scheduler(trio.abc.Instrument):
         owner.waiting.append(task)
 
     def before_task_step(self, task: Task) -> None:
+        owner = self.stepping = self._owners.get(task)
         if self.on_step is not None:
             self.on_step(task)
-        owner = self._owners.get(task)
         if owner is not None and owner.held:
             # It was ready when its owner was stopped: what it would do now it does later.
             self._put_off[task] = (task._next_send_fn, task._next_send)

@@ -19,6 +19,7 @@ from ._sim_journal import JournalLog
 from ._sim_kept import DiskSessions, sessions_on
 from ._sim_processes import ProcessTable
 from ._sim_program import Program
+from ._sim_sessions import SimSessions
 from ._sim_watch import WireWatch
 from ._trace import Trace, short
 from ._watch_log import LogCheck
@@ -71,7 +72,7 @@ class SimWorld(World):
         self.injector = Injector(self, faults, random.Random(f"faults {seed}"))  # noqa: S311 - not a secret
         self.bystander = Program("stranger", -1, nursery, scheduler)
         self._most_steps = steps
-        self._stepping: Program | None = None
+        self._before: Program | None = None  # whose step was the last one
         tidy = random.Random(f"init {seed}").random() < 0.5  # noqa: S311 - whether the machine's first process waits for others
         self.processes = ProcessTable(self.programs, self.complain, self.trace.note, tidy=tidy)
         self.pids = self.processes.number
@@ -151,12 +152,12 @@ class SimWorld(World):
 
     def stepped(self, task: Task) -> None:
         """A task is about to take a step."""
-        step = self.trace.stepped(task)
-        if self.injector.heeds(step):
-            self.injector.step(step)
-        if self._stepping is not None:
-            self.watch.believes(self._stepping)
-        self._stepping = self.scheduler.owner(task)  # type: ignore[assignment] # whoever owns tasks here is a program
+        step, injector, before = self.trace.stepped(task), self.injector, self._before
+        if injector.on and injector.heeds(step):
+            injector.step(step)
+        if before is not None:
+            self.watch.believes(before)
+        self._before = self.scheduler.stepping  # type: ignore[assignment] # whoever owns tasks here is a program
         if step == self._most_steps:
             self.complain("liveness", f"{step} steps, and no end", *waits([task]))
 
@@ -198,9 +199,11 @@ class SimWorld(World):
 
     def _pod_appeared(self, pod: Pod) -> Callable[[], None]:
         log = None
-        if pod.setting.kept.sessions is not None:  # then a log is of more than one pod
+        store = pod.setting.kept.sessions
+        if store is not None:  # then a log is of more than one pod
             log = self.logs.setdefault(pod.log.id, LogCheck(pod.name, self.complain, lambda: self.rewinds))
-            log.goes_on(pod.log.segment, pod.log.data, self.sessions.committed(pod.name))
+            committed = self.sessions.committed(pod.name) if isinstance(store, SimSessions) else None
+            log.goes_on(pod.log.segment, pod.log.data, committed)
         watch = PodWatch(pod, self.complain, self.trace.note, log)
         pod.hub.subscribe(watch)
         return watch.end

@@ -57,8 +57,8 @@ class SimulationError(AssertionError):
     """A run in which something happened that must never happen. `simulate` with the same seed does it again.
 
     `invariant` is its id ("I1" to "I32"), "liveness" when something never ended, "crash" when an error got out of a pod, or
-    "scenario" when the scenario itself raised (then that is the cause). `trace` are the last things that happened before, `hash`
-    is over all of them.
+    "scenario" when the scenario itself raised (then that is the cause). `trace` are the last things that happened before, each with
+    its step and its second; `hash` is over all of them.
     """
 
     seed: int
@@ -94,9 +94,16 @@ def simulate(scenario: Scenario, *, seed: int, faults: Faults | None = None, ste
         raise RuntimeError("simulate() runs trio itself: call it from a function, or a test, that is not async")
     if not isinstance(seed, int):
         raise TypeError(f"a seed is an integer, and {seed!r} is none")
-    found: list[SimWorld] = []
     faults = Faults.none() if faults is None else faults
-    most = _MOST_STEPS if steps is None else steps
+    with seldom_collected():  # what a run leaves is found when it is over, and nobody holds it any more
+        report = _run(scenario, seed, faults, _MOST_STEPS if steps is None else steps)
+    if isinstance(report, SimulationError):
+        raise report
+    return report
+
+
+def _run(scenario: Scenario, seed: int, faults: Faults, most: int) -> Report | SimulationError:
+    found: list[SimWorld] = []
 
     async def main() -> float:
         def make(nursery: trio.Nursery, scheduler: Scheduler) -> SimWorld:
@@ -115,15 +122,16 @@ def simulate(scenario: Scenario, *, seed: int, faults: Faults | None = None, ste
             world.net.watch = world.registry.appended = None
             return trio.current_time()
 
-    with _seats(seed, found), seeded(seed), seldom_collected():
+    with seeded(seed), _seats(seed, found):
         seconds = trio.run(main, clock=virtual_clock())
     world = found[0]
     if world.broken is not None:
         step, invariant, what, lines, digest = world.broken
         error = SimulationError(seed, step, invariant, what, lines, digest)
+        error.__cause__ = world.cause
         for hint in world.hints:
             error.add_note(hint)
-        raise error from world.cause
+        return error
     return Report(
         seed=seed,
         steps=world.trace.step,

@@ -7,6 +7,7 @@ import re
 from collections import deque
 from typing import Any
 
+import trio
 from trio.lowlevel import Task
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -15,7 +16,10 @@ _UNHASHED = 4096  # pieces of the trace that wait to be hashed together
 
 
 class Trace:
-    """`step` counts the steps of all tasks so far, `lines` are the last things worth reading, `digest` covers all of it."""
+    """`step` counts the steps of all tasks so far, `lines` are the last things worth reading, `digest` covers all of it.
+
+    A line begins with the step and the second of the world's clock.
+    """
 
     step: int
     lines: deque[str]
@@ -43,7 +47,7 @@ class Trace:
 
     def note(self, what: str) -> None:
         """Something happened that is worth reading."""
-        line = f"{self.step:6d}  {what}"
+        line = f"{self.step:6d} {trio.current_time():9.3f}  {what}"
         self._unhashed.append(line.encode("utf-8", "replace"))
         self.lines.append(line)
 

@@ -53,10 +53,13 @@ class LogCheck:
         while self._read < len(data):
             self._next(data[self._read])
 
-    def goes_on(self, segment: str, data: list[dict[str, Any]], committed: Sequence[bytes]) -> None:
-        """A pod takes the log over, and nobody has seen it yet: `data` is what it makes of it, `committed` what is kept."""
+    def goes_on(self, segment: str, data: list[dict[str, Any]], committed: Sequence[bytes] | None) -> None:
+        """A pod takes the log over, and nobody has seen it yet: `data` is what it makes of it, `committed` what is kept.
+
+        None: it is kept where nobody but its pods can look.
+        """
         name = self._name
-        if data != [json.loads(raw) for raw in committed]:
+        if committed is not None and data != [json.loads(raw) for raw in committed]:
             self._complain("I27", f"{name} begins with a log that is not what is kept of it")
         if self._lost_power:
             self._restart(segment, data)

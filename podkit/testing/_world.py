@@ -12,12 +12,12 @@ import trio
 from podkit._life import Pod, living, open_pod, restored_house
 from podkit._net import Client, connect
 from podkit.abc import Tool, Worker
-from podkit.errors import PodUnreachableError
+from podkit.errors import LaunchFailedError, PodUnreachableError
 from podkit.logic import Scope
 
 from ._sim_journal import RUN_DIR, JournalLog
 from ._sim_launcher import ProgramLauncher, ProgramProcess, adopt
-from ._sim_net import Net, SimTransport
+from ._sim_net import Net, SimListener, SimTransport
 from ._sim_program import Program, first
 from ._sim_registry import SharedLog, SimRegistry
 from ._sim_sessions import MemorySessions, SharedSessions, SimSessions
@@ -283,6 +283,8 @@ class World:
 
     def _adopt(self, birth: Any, worker: Worker, tools: Sequence[Tool], late: float) -> Process:
         """Start the program of a child: the lease and the listener are its own from here."""
+        if not isinstance(birth.listener, SimListener):
+            raise LaunchFailedError(birth.name, "its transport is not that of this world, in which programs are connected")
         program = self._program(birth.name)
         program.incarnation, program.parent = birth.incarnation, birth.parent.incarnation
         program.kept = birth.document.on_parent_death == "keep"
@@ -293,6 +295,7 @@ class World:
         program.leases.append(birth.lease)
         birth.listener.give(program)
         own = None if self.pids is None else self.pids(program)
-        sessions = None if birth.parent.setting.kept.sessions is None else SimSessions(self.sessions, program)
+        store = birth.parent.setting.kept.sessions
+        sessions = SimSessions(self.sessions, program) if isinstance(store, SimSessions) else store
         program.start(lambda: adopt(birth, program, worker, tools, own, sessions, late))
         return ProgramProcess(program)

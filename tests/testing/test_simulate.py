@@ -87,7 +87,7 @@ def run(seed, faults):
     return simulate(random_scenario, seed=seed, faults=faults).faults
 
 
-@pytest.mark.proves("I1", "I2", "I3", "I4", "I5", "I6", "I13", "I15", "I21", "I23", "I24", "I26", "I27")
+@pytest.mark.proves("I1", "I2", "I3", "I4", "I5", "I6", "I12", "I13", "I15", "I21", "I23", "I24", "I26", "I27")
 def test_300_seeds_under_faults_break_no_invariant():
     fired = dict.fromkeys(ALL.rates, 0)
     for seed in range(300):

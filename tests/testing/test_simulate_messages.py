@@ -1,6 +1,8 @@
 """What `simulate` and the scripts say to somebody who does it wrong, or whose own code hangs."""
 
 import math
+import re
+import threading
 
 import pytest
 import trio
@@ -8,7 +10,7 @@ from scenes import quiet
 
 import podkit
 from podkit import Scope
-from podkit.testing import Faults, Say, ScriptedWorker, SimulationError, Spawn, open_world, simulate
+from podkit.testing import CallTool, Fail, Faults, Say, ScriptedWorker, SimulationError, Sleep, Spawn, open_world, simulate
 
 
 async def nothing(world):
@@ -24,6 +26,27 @@ def test_a_scenario_that_is_not_async_is_told_so():
 async def test_inside_of_trio_simulate_says_that_it_runs_trio_itself():
     with pytest.raises(RuntimeError, match=r"simulate\(\) runs trio itself"):
         simulate(nothing, seed=1)
+
+
+def test_there_is_one_simulated_run_at_a_time():
+    begun, over, errors = threading.Event(), threading.Event(), []
+
+    async def long(world):
+        begun.set()
+        assert over.wait(20)
+
+    first = threading.Thread(target=lambda: simulate(long, seed=1))
+    first.start()
+    assert begun.wait(20)
+    try:
+        simulate(nothing, seed=1)
+    except RuntimeError as error:
+        errors.append(str(error))
+    finally:
+        over.set()
+        first.join()
+    assert errors == ["another simulated run is under way in this process, and there may be one at a time"]
+    simulate(nothing, seed=1)
 
 
 def test_a_seed_is_an_integer():
@@ -130,3 +153,23 @@ def test_an_error_that_names_an_address_in_memory_is_the_same_run_again():
     kept = [object() for _ in range(1000)]
     assert hashed() == hashed()
     assert kept
+
+
+def test_the_trace_says_when_and_what():
+    async def scenario(world):
+        steps = Sleep(1.5), Say("a  long\nstory " * 99), CallTool("look"), Fail(podkit.ModelError("no model"))
+        async with world.open_pod("root", ScriptedWorker(*steps), scope=Scope.write("/w")) as root:
+            await root.ask("go on")
+            raise ZeroDivisionError
+
+    with pytest.raises(SimulationError) as caught:
+        simulate(scenario, seed=1)
+    lines = {line[18:].partition(" run ")[0]: line for line in caught.value.trace}
+    assert re.fullmatch(
+        r" +\d+     1.500  root: 5 TextDone run 1 'a long story a long story a long story …'", lines["root: 5 TextDone"]
+    )
+    assert lines["root: 1 StatusEvent running"].split()[1] == "0.000"
+    assert lines["root: 6 ToolCallDone"].endswith(" run 1 look")
+    assert "there is no tool" in lines["root: 7 ToolResult"]
+    assert lines["root: 9 Error"].endswith(" run 1 provider_error no model")
+    assert lines["root: 10 RunEnd"].endswith(" run 1 failed")
