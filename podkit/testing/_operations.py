@@ -181,6 +181,8 @@ class Play:
                 async with self.world.connect(pod.address, **more) as client:
                     for _ in range(self.chance.randrange(1, 6)):
                         await self._ask(client)
+                        if self.left <= 0 and not client.connected:
+                            break  # nobody is there any more, and each question would take as long as the client is patient
 
     def _patience(self) -> Reconnect:
         return Reconnect(longest=1.0, give_up=20.0, chance=self.chance.random)

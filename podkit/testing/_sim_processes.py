@@ -9,7 +9,7 @@ import errno
 import itertools
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from podkit._os import alive
@@ -26,8 +26,8 @@ class ProcessTable:
     It stands for `os` where podkit deals with processes: `pidfd_open` is not there, as on an older kernel.
     """
 
-    def __init__(self, programs: Sequence[Program], complain: Complain, note: Callable[[str], None], *, tidy: bool) -> None:
-        self._programs, self._complain, self._note, self._tidy = programs, complain, note, tidy
+    def __init__(self, complain: Complain, note: Callable[[str], None], *, tidy: bool) -> None:
+        self._complain, self._note, self._tidy = complain, note, tidy
         self._numbers: dict[Program, tuple[int, int]] = {}
         self._latest: dict[int, Program] = {}  # by process number, who had it last
 
@@ -46,8 +46,7 @@ class ProcessTable:
             return True
         if program.reaped:
             return False
-        parent = next((other for other in self._programs if other.incarnation == program.parent), None)
-        return not self._tidy if program.parent is None or parent is None or not parent.alive else True
+        return not self._tidy if program.starter is None or not program.starter.alive else True
 
     def _at(self, pid: int) -> Program | None:
         program = self._latest.get(pid)

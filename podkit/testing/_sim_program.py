@@ -63,6 +63,8 @@ class Program:
         self.status: int | None = None
         self.said = ""
         self.parent: str | None = None
+        starter = scheduler.owner(trio.lowlevel.current_task())
+        self.starter = starter if isinstance(starter, Program) else None  # who waits for its end
         self.stuck = False  # did not end when it was time
         self.kept = False  # outlives its parent by choice
         self.on_pod: Callable[[Pod], Callable[[], None]] | None = None

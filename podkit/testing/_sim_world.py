@@ -74,7 +74,7 @@ class SimWorld(World):
         self._most_steps = steps
         self._before: Program | None = None  # whose step was the last one
         tidy = random.Random(f"init {seed}").random() < 0.5  # noqa: S311 - whether the machine's first process waits for others
-        self.processes = ProcessTable(self.programs, self.complain, self.trace.note, tidy=tidy)
+        self.processes = ProcessTable(self.complain, self.trace.note, tidy=tidy)
         self.pids = self.processes.number
         self.on_pod, self.on_crash = self._pod_appeared, self._pod_crashed
         self.registry.twice = True

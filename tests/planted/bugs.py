@@ -262,7 +262,7 @@ _NET = (
                 "                self._outbox.reply(event, id)",
             ),
         ),
-        caught=("promises 0", "simulation 1"),
+        caught=("promises 0", "simulation 0"),
     ),
     Bug(
         "P18",

@@ -238,7 +238,7 @@ def broken_who_has_the_number_is_who_had_it(monkeypatch):
         def taken(other):
             return other.alive and number(worlds[0], other)[0] == row.pid
 
-        while row is not None and any(map(taken, worlds[0]._programs)):  # noqa: ASYNC110 - so did the bug
+        while row is not None and any(map(taken, worlds[0]._numbers)):  # noqa: ASYNC110 - so did the bug
             await trio.sleep(0.1)
 
     def numbered(_table, pid, _started):

@@ -129,3 +129,27 @@ def test_a_pod_opened_by_the_test_itself_may_use_the_parts_of_a_world():
             assert (await pod.ask("hello")).text == "done"
 
     simulate(scenario, seed=1)
+
+
+def test_a_program_that_a_task_started_is_waited_for_by_the_program_that_the_task_is_in():
+    async def scenario(world):
+        async with world.open_pod("root", quiet(), scope=Scope.write("/w")) as root:
+            await root.spawn("kid", scope=Scope.write("/w/kid"), launcher=TaskLauncher(quiet))
+            host = world.program("root")
+            (kid,) = host.lodgers
+            low = await world.inside(
+                root, lambda: kid.spawn("low", scope=Scope.write("/w/kid/low"), launcher=world.launcher(quiet))
+            )
+            program = world.program(low)
+            number, started = world.processes.number(program)
+            assert program.starter is host
+            assert host.starter is None
+            world.freeze(host)
+            world.crash(low)
+            assert world.processes.state(number) == ("Z", started)
+            world.thaw(host)
+            await low.gone.wait()
+            assert world.processes.state(number) is None
+
+    for seed in range(10):
+        simulate(scenario, seed=seed)
