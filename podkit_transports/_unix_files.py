@@ -121,8 +121,8 @@ def publish(path: str, address: str) -> tuple[socket.socket, Place]:
 def read_key(path: str, address: str) -> str:
     """The key beside the socket at `path`.
 
-    Raises `PodUnreachableError` when there is no pod (no directory, or neither socket nor key), `AuthenticationError` when the
-    key is missing, not a plain file, not ours, open to others, or not a key, and `TransportError` when no more files can be open.
+    Raises `PodUnreachableError` when there is no pod (no directory, or neither socket nor key) or no more files can be open, and
+    `AuthenticationError` when the key is missing, not a plain file, not ours, open to others, or not a key.
     """
     try:
         directory = os.open(os.path.dirname(path), _DIRECTORY)
@@ -138,7 +138,7 @@ def read_key(path: str, address: str) -> str:
 def _check_room(error: OSError, address: str) -> None:
     """Raise what says nothing about the key: this program, or the machine, has too many files open."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        raise TransportError(address, f"the key cannot be read: {error.strerror}") from None
+        raise PodUnreachableError(address, f"the key cannot be read: {error.strerror}") from None
 
 
 def _read_key(directory: int, socket_name: str, address: str) -> str:
