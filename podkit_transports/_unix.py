@@ -70,7 +70,7 @@ class UnixTransport(Transport):
         try:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         except OSError as error:
-            raise TransportError(address, f"cannot make a socket: {error.strerror}") from error
+            raise PodUnreachableError(address, f"cannot make a socket: {error.strerror}") from error
         try:
             sock.setblocking(False)
             await _connect(sock, path, address)

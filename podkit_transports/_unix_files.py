@@ -121,17 +121,24 @@ def publish(path: str, address: str) -> tuple[socket.socket, Place]:
 def read_key(path: str, address: str) -> str:
     """The key beside the socket at `path`.
 
-    Raises `PodUnreachableError` when there is no pod (no directory, or neither socket nor key) and `AuthenticationError`
-    when the key is missing, not a plain file, not ours, open to others, or not a key.
+    Raises `PodUnreachableError` when there is no pod (no directory, or neither socket nor key) or no more files can be open, and
+    `AuthenticationError` when the key is missing, not a plain file, not ours, open to others, or not a key.
     """
     try:
         directory = os.open(os.path.dirname(path), _DIRECTORY)
     except OSError as error:
+        _check_room(error, address)
         raise PodUnreachableError(address, f"no pod there: {error.strerror}") from None
     try:
         return _read_key(directory, os.path.basename(path), address)
     finally:
         os.close(directory)
+
+
+def _check_room(error: OSError, address: str) -> None:
+    """Raise what says nothing about the key: this program, or the machine, has too many files open."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        raise PodUnreachableError(address, f"the key cannot be read: {error.strerror}") from None
 
 
 def _read_key(directory: int, socket_name: str, address: str) -> str:
@@ -143,6 +150,7 @@ def _read_key(directory: int, socket_name: str, address: str) -> str:
             raise PodUnreachableError(address, "no pod there: neither socket nor key") from None
         raise AuthenticationError(address, "there is no key beside the socket") from None
     except OSError as error:
+        _check_room(error, address)
         raise AuthenticationError(address, f"the key cannot be read: {error.strerror}") from None
     try:
         found = os.fstat(file)

@@ -169,19 +169,18 @@ async def house_of(
         kept=kept,
     )
     try:
-        pod = Pod(authority, setting)
+        return House(
+            Pod(authority, setting),
+            lease=lease,
+            listener=listener,
+            key=transport.key(document.address),
+            own_program=own is not None,
+            own_wards=wards is None,
+        )
     except BaseException:
         with trio.CancelScope(shield=True):
             await kept.log.aclose()
         raise
-    return House(
-        pod,
-        lease=lease,
-        listener=listener,
-        key=transport.key(document.address),
-        own_program=own is not None,
-        own_wards=wards is None,
-    )
 
 
 def _manifest(document: Document) -> Manifest:

@@ -51,8 +51,9 @@ class Birth(ports.Birth):
         if self.document.restore and not self.document.sessions:
             raise LaunchFailedError(self.name, "its sessions are known in this program only, so no other can restore it")
         config_read, self._config_write = pipe()
+        self._fds.append(config_read)  # at once, to be closed when there is no second one
         self._ready_read, ready_write = pipe()
-        self._fds = [config_read, ready_write]
+        self._fds.append(ready_write)
         self.document = attrs.evolve(self.document, lease_fd=self.lease.fd, listener_fd=listener_fd, ready_fd=ready_write)
         return ports.Program(
             environment={ENVIRONMENT: str(config_read)},

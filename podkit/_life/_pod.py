@@ -221,7 +221,8 @@ class Pod(Controls, ports.Pod):
         `ready_timeout` (seconds) bounds the wait for our own operations and, again, the wait for the child.
 
         Raises `InvalidNameError`, `InvalidRuleError`, `NotSubsetError`, `WriteConflictError`, `DuplicatePodError`,
-        `LimitExceededError`, `LaunchFailedError`, `NeverReadyError`: nothing is left of the attempt, and our write is back.
+        `LimitExceededError`, `LaunchFailedError`, `NeverReadyError`, `PathRefusedError` for a target, and `TransportError`,
+        `RegistryError`, `SessionError` and `OSError` for trouble of the system: nothing is left of it, and our write is back.
         `DeliveryError`: the child lives and is among the children, but did not accept its task.
         """
         return await spawn(

@@ -195,7 +195,7 @@ def test_a_pod_that_is_killed_and_started_again_is_seen_in_its_next_life(pods, w
         pods.kill()
         watch.until("dead" if where == "registry" else "unreachable")
         pods.start()
-        watch.until("[life 2: ", "idle", "root is there again", gone=["dead     ", "unreachable  "])
+        watch.until("[life 2]", "idle", "root is there again", gone=["dead     ", "unreachable  "])
         watch.type("run root second\r")
         watch.until("heard second", gone=["heard first"])
 

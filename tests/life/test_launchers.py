@@ -1,12 +1,17 @@
 """Launchers and tools, and what strangers may do wrong in them."""
 
+import errno
+import os
+
 import pytest
 import trio
 
 import podkit
+from podkit._life import _birth
 from podkit.abc import Tool, ToolOutput
 from podkit.protocol import TextDone
 from podkit.testing import ScriptedWorker, open_world
+from podkit_transports import UnixTransport
 
 HOME = podkit.Scope.write("/w")
 
@@ -55,6 +60,47 @@ async def test_a_launcher_that_raises_leaves_nothing():
             with pytest.raises(podkit.LaunchFailedError, match="out of processes"):
                 await root.spawn("kid", scope=podkit.Scope.write("/w/a"), launcher=Broken())
             assert set(await world.registry.table()) == {"root"}
+
+
+@pytest.mark.proves("I34", "I32")
+async def test_a_birth_without_room_for_all_of_its_pipes_leaves_none_of_them(short_dir, monkeypatch):
+    def one_more():
+        if made:
+            raise OSError(errno.EMFILE, "Too many open files")
+        made.append(pipe())
+        return made[0]
+
+    made, pipe = [], _birth.pipe
+    monkeypatch.setattr(_birth, "pipe", one_more)
+    os.mkdir(f"{short_dir}/w")
+    with trio.fail_after(10), podkit.FileRegistry(f"{short_dir}/r") as registry:
+        options = {"transport": UnixTransport(), "registry": registry}
+        async with podkit.open_pod("root", ScriptedWorker(), scope=podkit.Scope.write(f"{short_dir}/w"), **options) as root:
+            with pytest.raises(podkit.LaunchFailedError, match="Too many open files"):
+                kid = podkit.Scope.write(f"{short_dir}/w/a")
+                await root.spawn("kid", scope=kid, launcher=podkit.ProcessLauncher(["/bin/true"]))
+    (ends,) = made
+    for fd in ends:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+
+
+@pytest.mark.proves("I34", "I32")
+async def test_a_child_whose_key_cannot_be_read_lets_go_of_its_session():
+    class Keyless(podkit.MemoryTransport):
+        def key(self, address):
+            if address.endswith("kid"):
+                raise podkit.TransportError(address, "the key cannot be read")
+            return super().key(address)
+
+    sessions = podkit.MemorySessionStore()
+    with trio.fail_after(10):
+        options = {"transport": Keyless(), "registry": podkit.MemoryRegistry(), "sessions": sessions}
+        async with podkit.open_pod("root", ScriptedWorker(), scope=HOME, **options) as root:
+            with pytest.raises(podkit.LaunchFailedError, match="the key cannot be read"):
+                await root.spawn("kid", scope=podkit.Scope.write("/w/a"), launcher=podkit.TaskLauncher(Named))
+            async with await sessions.open("kid") as session:
+                assert session.segment is not None
 
 
 @pytest.mark.proves("F27")

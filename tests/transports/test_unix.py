@@ -472,6 +472,22 @@ def key_file(place, text=b"k" * 64, mode=0o600):
     return path
 
 
+@pytest.mark.parametrize("what", ["directory", "key"])
+async def test_a_program_without_room_for_one_more_file_does_not_blame_the_key(place, monkeypatch, what):
+    stale_socket(place)
+    key_file(place, b"k" * 32)
+    real = os.open
+
+    def no_room(path, flags, *args, dir_fd=None):
+        if (dir_fd is None) == (what == "directory"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(path, flags, *args, dir_fd=dir_fd)
+
+    monkeypatch.setattr(_unix_files.os, "open", no_room)
+    with pytest.raises(PodUnreachableError, match="the key cannot be read: Too many open files"):
+        UnixTransport().key(place)
+
+
 @pytest.mark.parametrize("text", [b"", b" \n", b"x" * 4097, b"a\nb", b"\xff\xfe", b"a\0b", b"caf\xc3\xa9"])
 async def test_what_is_no_key_is_refused(place, text):
     stale_socket(place)
