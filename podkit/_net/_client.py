@@ -20,16 +20,16 @@ from ._plan_admission import PROTOCOL
 from ._plan_welcome import CLIENT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
-    from typing import Any
 
     from podkit.abc import Transport
     from podkit.protocol import BirthCredential, Event, Method
 
     from ._plan_reconnect import Reconnect
 
-_BURST = 128  # events that are here already are handed out so many at a time without letting others run
+_LOOK = 16  # events that are here already are handed out so many at a time without a look at whether we were cancelled
+_PASS = 128  # and so many without letting others run
 
 
 class Client(Controls, trio.abc.ReceiveChannel["Event"]):
@@ -70,7 +70,8 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
         self._newer: tuple[Welcome, Inbox] | None = None  # the stream of another incarnation, for after ours
         self._changed = trio.lowlevel.ParkingLot()
         self._over = self._closed = False
-        self._burst = 0
+        self._unlooked = 0  # so many events may be handed out before the next look
+        self._alone = _PASS  # and so many before others run
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else self._line.ended or ("open" if self._line.up else "reconnecting")
@@ -85,24 +86,34 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
 
     async def receive(self) -> Event:
         """The next event. Cancellation is noticed every time; others run when nothing is here yet, and now and then besides."""
-        return await self._receive(trio.EndOfChannel)
+        return await self._receive(trio.EndOfChannel, 1)
 
-    def __anext__(self) -> Coroutine[Any, Any, Event]:
-        return self._receive(StopAsyncIteration)
+    async def __anext__(self) -> Event:
+        # Most of a stream is here already, and then nothing has to be waited for or found out.
+        queue = self._inbox.queue
+        if self._unlooked and queue:
+            self._unlooked -= 1
+            item = queue.popleft()
+            if item.seq is not None:
+                self.seq = item.seq
+            return item.event
+        self._unlooked = 0
+        event = await self._receive(StopAsyncIteration, _LOOK)
+        self._unlooked = _LOOK - 1
+        return event
 
-    async def _receive(self, end: type[Exception]) -> Event:
-        """The next event; `end` is raised after the last one."""
-        self._burst += 1
-        if self._burst < _BURST:
+    async def _receive(self, end: type[Exception], events: int) -> Event:
+        """The next event; `end` is raised after the last one. It counts for so many `events` before others run."""
+        self._alone -= events
+        if self._alone > 0:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            self._burst = 0
+            self._alone = _PASS
             await trio.lowlevel.checkpoint()
         while True:
             if self._closed:
                 raise trio.ClosedResourceError("this client was closed")
-            # Most of a stream is here already, and then nothing has to be waited for or found out.
-            item = self._inbox.take() or self._next()
+            item = self._next()
             if item is not None:
                 if item.seq is not None:
                     self.seq = item.seq
@@ -113,11 +124,12 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
                 if self._hello.subscribe is Subscribe.NONE:
                     raise end
                 raise PodUnreachableError(self.address, self._line.ended)
+            self._alone = _PASS
             await self._changed.park()
 
     async def aclose(self) -> None:
         """Close the connection. Leaving the block of `connect` does this too."""
-        self._closed = True
+        self._closed, self._unlooked = True, 0
         self.changed()
         await self._line.aclose()
 

@@ -330,7 +330,7 @@ def test_what_comes_together_is_taken_in_as_if_it_came_one_by_one(steps):
                 case "restart":
                     inbox.restart()
         state = [
-            (inbox._queue, inbox.point, inbox.missing, inbox.overrun, inbox.skipping, inbox.shutdown) for inbox in (together, alone)
+            (inbox.queue, inbox.point, inbox.missing, inbox.overrun, inbox.skipping, inbox.shutdown) for inbox in (together, alone)
         ]
         assert state[0] == state[1]
 
