@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from podkit.protocol import Event, MethodFrame, ResumePoint, Snapshot
 
     from ._desk import Desk
-    from ._hub import Lens, Record
     from ._receipts import Receipts
+    from ._record import Lens, Record
 
 _log = logging.getLogger("podkit.server")
 

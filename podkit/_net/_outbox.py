@@ -12,9 +12,9 @@ import trio
 from podkit.errors import LocalProtocolError
 from podkit.protocol import Error, ErrorCode, Lagged, Shutdown, encode_event
 
-from ._hub import Lens, Record, project, record_of
 from ._plan_merge import merge, same_block
 from ._plan_snapshot import plan_snapshot
+from ._record import Lens, Record, project, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,8 +10,8 @@ import trio
 from podkit.protocol import Error, ErrorCode, encode_event
 
 from ._connection import Connection, House
-from ._hub import project
 from ._receipts import Receipts
+from ._record import project
 
 if TYPE_CHECKING:
     from ._desk import Desk
