@@ -186,7 +186,8 @@ class LineChannel(trio.abc.Channel[bytes]):
             if not lines.isspace():
                 self._blocks.append(lines)
             begin = end
-        self._hold(self._decoder.feed(data[begin:]))
+        if begin < len(data):
+            self._hold(self._decoder.feed(data[begin:]))
 
     def _hold(self, frames: list[bytes]) -> None:
         if frames:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from podkit.errors import LocalProtocolError, PodUnreachableError, ProtocolError, RemoteProtocolError
-from podkit.protocol import Error, ErrorCode, encode_method, read_events
+from podkit.protocol import Error, ErrorCode, encode_method, read_event, read_events
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -20,6 +20,7 @@ _log = logging.getLogger("podkit.client")
 
 _SHORT = 1024  # bytes of a method that no pod calls too large
 _MANY = 16  # events after whose reading others run before more is read
+PORTION = 8192  # bytes that are decoded before others run
 _LAST_WORDS = 5.0  # seconds in which a pod that reads no more is still listened to
 _CLOSING = 1.0  # seconds that closing may take
 
@@ -154,9 +155,10 @@ class Link:
         try:
             with self._reading:
                 while True:
-                    if self._take_in(read_events(await receive())) >= _MANY:
-                        # They are read before more of them come.
-                        await trio.lowlevel.checkpoint()
+                    for lines in portions(await receive()):
+                        if self._take_in(lines) >= _MANY:
+                            # They are read before more of them come.
+                            await trio.lowlevel.checkpoint()
         except trio.EndOfChannel:
             reason = "the pod closed the connection"
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
@@ -207,9 +209,13 @@ class Link:
 
         return lines or (self._channel.receive if many is None else join)
 
-    def _take_in(self, read: list[EventFrame | RemoteProtocolError]) -> int:
+    def _take_in(self, lines: bytes) -> int:
         """Hand out what came together, in order; returns how much that is. Raises `ProtocolError` for what is no event, after
         what stands before it."""
+        if lines.find(b"\n", 0, -1) < 0 and not lines.isspace():
+            self._hand_out([read_event(lines.removesuffix(b"\n"))])
+            return 1
+        read = read_events(lines)
         if RemoteProtocolError in set(map(type, read)):
             first = next(at for at, frame in enumerate(read) if isinstance(frame, RemoteProtocolError))
             self._hand_out(read[:first])  # type: ignore[arg-type]
@@ -251,3 +257,12 @@ class Link:
         then = self._waiting.pop(name, None)
         if then is not None:
             then(reply)
+
+
+def portions(lines: bytes) -> Iterator[bytes]:
+    """Some lines at a time. What was read last is still close at hand when it is handed out, and most of it never grows old."""
+    begin = 0
+    while begin < len(lines):
+        end = lines.rfind(b"\n", begin, begin + PORTION) + 1 or lines.find(b"\n", begin) + 1 or len(lines)
+        yield lines[begin:end]
+        begin = end

@@ -1,5 +1,7 @@
 """What is decided without a connection: snapshots in pieces, who may say what, what came of a run, receipts."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from podkit._net import Origin, Receipts, _plan_snapshot
 from podkit._net._burst import burst_of, burst_of_one
 from podkit._net._inbox import Inbox
+from podkit._net._link import PORTION, portions
 from podkit._net._plan_admission import Admitted, Refused, forbids, judge_hello
 from podkit._net._plan_late import SHORT, most_bytes, most_bytes_of, waits
 from podkit._net._plan_lines import write_lines
@@ -473,3 +476,14 @@ def test_a_burst_is_its_events_and_goes_on_being_the_rest_of_them(events, seq, e
 def test_a_burst_of_one_record_is_as_if_it_was_made_of_its_event(event, exact):
     one, other = burst_of_one(record_of(3, event), exact=exact), burst_of(3, [event], exact=exact)
     assert (one.seq, one.events, one.size, one.lines) == (other.seq, other.events, other.size, other.lines)
+
+
+@given(st.lists(st.integers(0, 20_000), max_size=30), st.booleans())
+def test_lines_are_read_in_portions_that_are_whole_lines_and_short_or_a_single_one(lengths, ended):
+    lines = b"".join(b"x" * length + b"\n" for length in lengths)
+    lines = lines if ended else lines + b"the last"
+    found = list(portions(lines))
+    assert b"".join(found) == lines
+    assert all(portion.endswith(b"\n") for portion in found[:-1])
+    assert all(len(portion) <= PORTION or portion.find(b"\n") in (-1, len(portion) - 1) for portion in found)
+    assert all(len(one) + len(other) > PORTION for one, other in pairwise(found) if other.endswith(b"\n") or len(other) > PORTION)
