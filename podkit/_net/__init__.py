@@ -1,7 +1,7 @@
 """How a pod is reached: its event stream, its server, and clients."""
 
 from ._client import Client as Client
-from ._client import connect as connect
+from ._connect import connect as connect
 from ._connection import Connection as Connection
 from ._controls import Controls as Controls
 from ._desk import Ask as Ask

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from podkit.abc import Transport
-    from podkit.protocol import BirthCredential, Event, Method
+    from podkit.protocol import Event, Method
 
     from ._plan_reconnect import Reconnect
 
@@ -272,54 +272,12 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
         expect = (self.name, incarnation if self._policy is None else None)
         other = Client(self.address, self._transport, hello, buffer=self._buffer, prefix="", policy=self._policy, expect=expect)
         # It is part of one call of a client that comes back: what it meets at its first attempt is no reason to fail that.
-        async with _opened(other, patient=True):
+        async with opened(other, patient=True):
             yield Continued(other, incarnation, session)
 
 
 @asynccontextmanager
-async def connect(
-    address: str,
-    *,
-    transport: Transport,
-    subscribe: Subscribe | str = Subscribe.SNAPSHOT,
-    buffer: int = 4096,
-    instance: str | None = None,
-    birth: BirthCredential | None = None,
-    expect: tuple[str, str] | None = None,
-    reconnect: Reconnect | None = None,
-) -> AsyncIterator[Client]:
-    """Connect to the pod at `address` and say hello; the block gets a `Client`.
-
-    `subscribe` is what iterating yields: "snapshot" (a snapshot, then everything), "live" (everything from now on) or "none". Up to
-    `buffer` events wait for whoever iterates. `instance` is what we call ourselves (None: something random), `birth` makes us
-    that child and nothing more, `expect` is the name and the incarnation of the pod we mean. With `reconnect` a lost connection
-    is replaced by another one, and what waits for the end of a run goes on over a restore of the pod. To another incarnation
-    methods are sent only once its `Snapshot` was received: so whoever reconnects has to iterate.
-
-    Raises `PodUnreachableError` when nobody answers, `AuthenticationError` when the pod does not let us in or is not the one
-    we mean, `MethodRejectedError` when it refuses for another reason. What the block raises comes out as it is.
-    """
-    wanted = Subscribe(subscribe)
-    if not wanted.known:
-        raise LocalProtocolError(f"subscribe is 'snapshot', 'live' or 'none', not {subscribe!r}")
-    if buffer < 1:
-        raise ValueError("buffer is at least 1")
-    hello = Hello(
-        (PROTOCOL,),
-        CLIENT,
-        instance if instance is not None else new_incarnation(),
-        birth=birth,
-        subscribe=wanted if birth is None else Subscribe.NONE,
-    )
-    # Under a chosen name we may have been here before: none of those ids may be used again.
-    prefix = "" if instance is None else f"{new_incarnation()}."
-    client = Client(address, transport, hello, buffer=buffer, prefix=prefix, policy=reconnect, expect=expect)
-    async with _opened(client, patient=False):
-        yield client
-
-
-@asynccontextmanager
-async def _opened(client: Client, *, patient: bool) -> AsyncIterator[None]:
+async def opened(client: Client, *, patient: bool) -> AsyncIterator[None]:
     """The client is connected inside of the block, and closed after it. What the block raises comes out as it is."""
     raised: BaseException | None = None
     try:

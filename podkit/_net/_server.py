@@ -9,7 +9,8 @@ import trio
 
 from podkit.protocol import Error, ErrorCode, encode_event
 
-from ._connection import Connection, House
+from ._connection import Connection
+from ._house import House
 from ._receipts import Receipts
 from ._record import project
 

@@ -65,7 +65,7 @@ def test_snapshot_and_events_add_up_to_the_log_whatever_happens(steps, events, s
             out.append("restart")
         else:
             out += pod.written()
-        assert pod.outbox._events <= events
+        assert pod.outbox.backlog.events <= events
     out += pod.written()
     assert pod.outbox.take() == []
     # Every reply once and in order, and never after an event that came later than it.

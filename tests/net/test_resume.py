@@ -239,8 +239,8 @@ def test_a_slow_reader_is_told_the_same_in_fewer_words(steps, most):
         if take:
             outbox.reply(Accepted(run=hub.seq), "r")
             heard += [read_event(frame) for frame in outbox.take()]
-        assert outbox._events <= most
-        assert outbox._event_bytes == sum(len(item.frame("full")) for item in outbox._items if isinstance(item, Record))
+        assert outbox.backlog.events <= most
+        assert outbox.backlog.event_bytes == sum(len(item.frame("full")) for item in outbox.backlog.items if isinstance(item, Record))
     heard += [read_event(frame) for frame in outbox.take()]
     at = 0
     for frame in heard:
