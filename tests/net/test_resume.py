@@ -240,7 +240,9 @@ def test_a_slow_reader_is_told_the_same_in_fewer_words(steps, most):
             outbox.reply(Accepted(run=hub.seq), "r")
             heard += [read_event(frame) for frame in outbox.take()]
         assert outbox.backlog.events <= most
-        assert outbox.backlog.event_bytes == sum(len(item.frame("full")) for item in outbox.backlog.items if isinstance(item, Record))
+        assert outbox.backlog.event_bytes == sum(
+            len(item.frame("full")) for item in outbox.backlog.items if isinstance(item, Record)
+        )
     heard += [read_event(frame) for frame in outbox.take()]
     at = 0
     for frame in heard:

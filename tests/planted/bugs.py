@@ -279,7 +279,7 @@ _NET = (
                 "    if not [frame",
             ),
         ),
-        caught=("promises 3",),
+        caught=("promises 20",),
     ),
     Bug(
         "P19",
