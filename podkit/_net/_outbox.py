@@ -33,12 +33,12 @@ class Outbox:
     """The queue between a pod and one peer. Everybody puts things in without waiting; one writer takes them out.
 
     Only events are ever dropped. When they are more than the limits allow, deltas of one block that stand side by side become
-    one. When that does not make enough room, an admitted peer gets `lagged` and a fresh snapshot once the writer gets
-    there, and a plain one is cut off (`cut` is called). `fresh` takes a snapshot and its number. Replies are bounded by not
-    reading on while `crowded`. With `hub` and `direct`, a function that writes lines without waiting, an admitted peer whose
-    queue is empty is written to by the hub itself, and a reply to anybody whose queue is empty is written at once; `corked` says
-    that more replies are about to come, which then go out together. `stir` is called when something was put in and no writer
-    waits for it.
+    one. When that does not make enough room, an admitted peer is no subscriber of `hub` until the writer gets there; then it
+    gets `lagged` and a fresh snapshot and is one again. A plain one is cut off (`cut` is called). `fresh` takes a snapshot and its
+    number. Replies are bounded by not reading on while `crowded`. With `direct`, a function that writes lines without waiting, an
+    admitted peer whose queue is empty is written to by the hub itself, and a reply to anybody whose queue is empty is written at
+    once; `corked` says that more replies are about to come, which then go out together. `stir` is called when something was put in
+    and no writer waits for it.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Outbox:
         lens: Lens,
         fresh: Callable[[], tuple[Snapshot, int]],
         cut: Callable[[], None],
-        hub: Hub | None = None,
+        hub: Hub,
         direct: Callable[[bytes], bool] | None = None,
         stir: Callable[[], None] | None = None,
     ) -> None:
@@ -61,7 +61,6 @@ class Outbox:
         self._taken = self._taken_bytes = 0  # of the replies, what the writer is busy with
         self._overrun = False
         self._missing: int | None = None
-        self._final: Record | None = None  # the end, when it came during an overrun
         self._closing = False
         self._parked = False
         self._torn = False  # part of a direct write is still to go
@@ -99,8 +98,7 @@ class Outbox:
         """Write a reply at once, if nothing is before it and that can be done."""
         if self._direct is None or not self._parked or self.corked:
             return False
-        if self._hub is not None:
-            self._hub.catch_up(self)
+        self._hub.catch_up(self)
         if self.backlog or self._torn:
             return False
         try:
@@ -132,7 +130,6 @@ class Outbox:
             return
         last = isinstance(record.event, Shutdown)
         if self._overrun:
-            self._final = record if last else self._final
             return
         frame = record.frame(self.lens)
         if frame is None:
@@ -149,7 +146,7 @@ class Outbox:
     def restart(self, lens: Lens) -> None:
         """Forget the stream so far: the peer subscribes anew. Replies stay."""
         self.backlog.keep((Reply,))
-        self._overrun, self._missing, self._final = False, None, None
+        self._overrun, self._missing = False, None
         self.lens = lens
 
     # What is taken out.
@@ -187,7 +184,7 @@ class Outbox:
     async def wait(self) -> None:
         """Return when there may be something to take, or nothing more will come. One writer at a time."""
         while self.idle:
-            if self._hub is not None and self._direct is not None and self.lens == "full":
+            if self._direct is not None and self.lens == "full":
                 self._hub.level(self, self._direct)
             self._parked = True
             try:
@@ -233,8 +230,7 @@ class Outbox:
 
     def _step_back(self) -> None:
         """Something else than the hub's next event is to be written: after what the hub has, and before what it will have."""
-        if self._hub is not None:
-            self._hub.step_back(self)
+        self._hub.step_back(self)
 
     def _wake(self) -> None:
         if self._parked:
@@ -252,6 +248,8 @@ class Outbox:
         self._missing = self.backlog.missing_from()
         self.backlog.keep((Reply, Piece, Begun))
         self._overrun = True
+        # What happens from now on is in the snapshot, and who reads nothing costs the others nothing.
+        self._hub.unsubscribe(self)
 
     def _catch_up(self) -> None:
         """All replies are out: say what is missing, and how things stand now."""
@@ -260,8 +258,8 @@ class Outbox:
         if self._missing is not None:
             self.backlog.add(Piece(encode_event(Lagged(self._missing, seq))))
         self.backlog.add(Whole(snapshot, seq))
-        if self._final is not None:
-            self.offer(self._final)
+        self._hub.unsubscribe(self)  # it may have been made a subscriber since
+        self._hub.subscribe(self)
 
     def _pop(self) -> bytes | None:
         item = self.backlog.pop(self.lens)

@@ -230,7 +230,7 @@ def test_a_slow_reader_is_told_the_same_in_fewer_words(steps, most):
 
     hub = Hub(Limits(outbox_events=most))
     fresh = lambda: (Snapshot((), Greeting("p", "/", "x", "y", "z", ())), hub.head)  # noqa: E731
-    outbox = Outbox(hub.limits, lens="full", fresh=fresh, cut=lambda: None)
+    outbox = Outbox(hub.limits, lens="full", fresh=fresh, cut=lambda: None, hub=hub)
     hub.subscribe(outbox)
     heard, events = [], []
     for event, take in steps:
@@ -291,7 +291,7 @@ def test_an_event_that_cannot_be_said_is_merged_with_nothing():
     from podkit._net import Outbox
 
     hub = Hub(Limits(outbox_events=6))
-    outbox = Outbox(hub.limits, lens="full", fresh=lambda: pytest.fail("no snapshot is needed"), cut=lambda: None)
+    outbox = Outbox(hub.limits, lens="full", fresh=lambda: pytest.fail("no snapshot is needed"), cut=lambda: None, hub=hub)
     hub.subscribe(outbox)
     for text in ("a", "b", "c", "\ud800", "d", "e", "f"):
         hub.publish(TextDelta(text))
