@@ -31,7 +31,9 @@ class LineChannel(trio.abc.Channel[bytes]):
     def __init__(self, stream: ByteStream, *, max_line: int) -> None:
         self._stream = stream
         self._decoder = LineDecoder(max_line=max_line)
+        self._max_line = max_line
         self._frames: deque[bytes] = deque()
+        self._blocks: list[bytes] = []  # what came after the frames: whole lines, not cut yet, and never only blank ones
         self._end: Exception | None = None  # what receive raises once the frames are out
         self._left: int | None = None  # bytes that may still be read; None for no such limit
         self._closed = False
@@ -42,7 +44,8 @@ class LineChannel(trio.abc.Channel[bytes]):
         self._bulk = False  # the last read brought much: it is worth looking for more without waiting
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}{' closed' if self._closed else ''} holding {len(self._frames)} frames>"
+        held = len(self._frames) + sum(lines.count(b"\n") for lines in self._blocks)
+        return f"<{type(self).__name__}{' closed' if self._closed else ''} holding {held} frames>"
 
     async def send(self, value: bytes) -> None:
         """Send one frame."""
@@ -57,14 +60,26 @@ class LineChannel(trio.abc.Channel[bytes]):
     async def receive(self) -> bytes:
         """The next frame."""
         await self._ready()
+        self._cut()
         return self._frames.popleft()
 
     async def receive_many(self) -> list[bytes]:
         """Every frame that is here; waits for the first."""
         await self._ready()
+        self._cut()
         frames = list(self._frames)
         self._frames.clear()
         return frames
+
+    async def receive_lines(self) -> bytes:
+        """Every frame that is here, as lines, each with its line feed; waits for the first. Blank lines may be among them."""
+        await self._ready()
+        if self._frames:
+            self._blocks.insert(0, b"\n".join([*self._frames, b""]))
+            self._frames.clear()
+        lines = self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks)
+        self._blocks.clear()
+        return lines
 
     def read_at_most(self, count: int | None) -> None:
         """Read at most `count` bytes more of what the peer sends, and nothing ahead of them; None lifts that.
@@ -117,7 +132,7 @@ class LineChannel(trio.abc.Channel[bytes]):
             while True:
                 if self._closed:
                     raise trio.ClosedResourceError("this channel was closed")
-                if self._frames or self._end is not None:
+                if self._frames or self._blocks or self._end is not None:
                     if passed:
                         break
                     await self._pass()
@@ -125,9 +140,9 @@ class LineChannel(trio.abc.Channel[bytes]):
                     continue
                 # What is read is kept here, so cancellation need not be looked for before it: only before a frame is handed out.
                 passed = await self._read()
-                if not (passed or self._frames):
+                if not (passed or self._frames or self._blocks):
                     await self._pass()
-            if not self._frames:
+            if not (self._frames or self._blocks):
                 assert self._end is not None
                 raise self._again(self._end)
         finally:
@@ -151,13 +166,38 @@ class LineChannel(trio.abc.Channel[bytes]):
             if self._left is not None:
                 self._left -= len(data)
             if data:
-                self._frames.extend(self._decoder.feed(data))
+                self._keep(data)
             else:
                 self._end = trio.EndOfChannel()
-                self._frames.extend(self._decoder.finish())
+                self._hold(self._decoder.finish())
         except (RemoteProtocolError, trio.BrokenResourceError) as error:
             self._end = error
         return parked
+
+    def _keep(self, data: bytes) -> None:
+        """Keep what was read. Whole lines stay together as they came, since who reads many of them need not have them cut."""
+        begin = 0
+        if self._decoder.pending:
+            begin = data.find(b"\n") + 1 or len(data)
+            self._hold(self._decoder.feed(data[:begin]))
+        end = data.rfind(b"\n", begin) + 1
+        if begin < end <= begin + self._max_line:  # so none of these lines can be too long
+            lines = data[begin:end]
+            if not lines.isspace():
+                self._blocks.append(lines)
+            begin = end
+        if begin < len(data):
+            self._hold(self._decoder.feed(data[begin:]))
+
+    def _hold(self, frames: list[bytes]) -> None:
+        if frames:
+            self._blocks.append(b"\n".join([*frames, b""]))
+
+    def _cut(self) -> None:
+        """See to it that what is here is in frames, if it is anything."""
+        for lines in self._blocks:
+            self._frames.extend([line for line in lines.split(b"\n") if line and not line.isspace()])
+        self._blocks.clear()
 
     def _here(self, most: int) -> bytes | None:  # noqa: ARG002 - for streams that can be tried
         """What can be read at once, at most so many bytes. Nothing at the end of the stream, None when that is not known."""

@@ -1,7 +1,7 @@
 """How a pod is reached: its event stream, its server, and clients."""
 
 from ._client import Client as Client
-from ._client import connect as connect
+from ._connect import connect as connect
 from ._connection import Connection as Connection
 from ._controls import Controls as Controls
 from ._desk import Ask as Ask
@@ -11,7 +11,7 @@ from ._exchange import Exchange as Exchange
 from ._exchange import exchange as exchange
 from ._exchange import open_exchange as open_exchange
 from ._hub import Hub as Hub
-from ._hub import Record as Record
+from ._record import Record as Record
 from ._memory import MemoryListener as MemoryListener
 from ._memory import MemoryTransport as MemoryTransport
 from ._memory_channel import MemoryChannel as MemoryChannel

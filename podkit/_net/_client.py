@@ -20,16 +20,16 @@ from ._plan_admission import PROTOCOL
 from ._plan_welcome import CLIENT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
-    from typing import Any
 
     from podkit.abc import Transport
-    from podkit.protocol import BirthCredential, Event, Method
+    from podkit.protocol import Event, Method
 
     from ._plan_reconnect import Reconnect
 
-_BURST = 128  # events that are here already are handed out so many at a time without letting others run
+_LOOK = 16  # events that are here already are handed out so many at a time without a look at whether we were cancelled
+_PASS = 128  # and so many without letting others run
 
 
 class Client(Controls, trio.abc.ReceiveChannel["Event"]):
@@ -70,7 +70,8 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
         self._newer: tuple[Welcome, Inbox] | None = None  # the stream of another incarnation, for after ours
         self._changed = trio.lowlevel.ParkingLot()
         self._over = self._closed = False
-        self._burst = 0
+        self._unlooked = 0  # so many events may be handed out before the next look
+        self._alone = _PASS  # and so many before others run
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else self._line.ended or ("open" if self._line.up else "reconnecting")
@@ -85,24 +86,34 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
 
     async def receive(self) -> Event:
         """The next event. Cancellation is noticed every time; others run when nothing is here yet, and now and then besides."""
-        return await self._receive(trio.EndOfChannel)
+        return await self._receive(trio.EndOfChannel, 1)
 
-    def __anext__(self) -> Coroutine[Any, Any, Event]:
-        return self._receive(StopAsyncIteration)
+    async def __anext__(self) -> Event:
+        # Most of a stream is here already, and then nothing has to be waited for or found out.
+        queue = self._inbox.queue
+        if self._unlooked and queue:
+            self._unlooked -= 1
+            item = queue.popleft()
+            if item.seq is not None:
+                self.seq = item.seq
+            return item.event
+        self._unlooked = 0
+        event = await self._receive(StopAsyncIteration, _LOOK)
+        self._unlooked = _LOOK - 1
+        return event
 
-    async def _receive(self, end: type[Exception]) -> Event:
-        """The next event; `end` is raised after the last one."""
-        self._burst += 1
-        if self._burst < _BURST:
+    async def _receive(self, end: type[Exception], events: int) -> Event:
+        """The next event; `end` is raised after the last one. It counts for so many `events` before others run."""
+        self._alone -= events
+        if self._alone > 0:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            self._burst = 0
+            self._alone = _PASS
             await trio.lowlevel.checkpoint()
         while True:
             if self._closed:
                 raise trio.ClosedResourceError("this client was closed")
-            # Most of a stream is here already, and then nothing has to be waited for or found out.
-            item = self._inbox.take() or self._next()
+            item = self._next()
             if item is not None:
                 if item.seq is not None:
                     self.seq = item.seq
@@ -113,11 +124,12 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
                 if self._hello.subscribe is Subscribe.NONE:
                     raise end
                 raise PodUnreachableError(self.address, self._line.ended)
+            self._alone = _PASS
             await self._changed.park()
 
     async def aclose(self) -> None:
         """Close the connection. Leaving the block of `connect` does this too."""
-        self._closed = True
+        self._closed, self._unlooked = True, 0
         self.changed()
         await self._line.aclose()
 
@@ -260,54 +272,12 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
         expect = (self.name, incarnation if self._policy is None else None)
         other = Client(self.address, self._transport, hello, buffer=self._buffer, prefix="", policy=self._policy, expect=expect)
         # It is part of one call of a client that comes back: what it meets at its first attempt is no reason to fail that.
-        async with _opened(other, patient=True):
+        async with opened(other, patient=True):
             yield Continued(other, incarnation, session)
 
 
 @asynccontextmanager
-async def connect(
-    address: str,
-    *,
-    transport: Transport,
-    subscribe: Subscribe | str = Subscribe.SNAPSHOT,
-    buffer: int = 4096,
-    instance: str | None = None,
-    birth: BirthCredential | None = None,
-    expect: tuple[str, str] | None = None,
-    reconnect: Reconnect | None = None,
-) -> AsyncIterator[Client]:
-    """Connect to the pod at `address` and say hello; the block gets a `Client`.
-
-    `subscribe` is what iterating yields: "snapshot" (a snapshot, then everything), "live" (everything from now on) or "none". Up to
-    `buffer` events wait for whoever iterates. `instance` is what we call ourselves (None: something random), `birth` makes us
-    that child and nothing more, `expect` is the name and the incarnation of the pod we mean. With `reconnect` a lost connection
-    is replaced by another one, and what waits for the end of a run goes on over a restore of the pod. To another incarnation
-    methods are sent only once its `Snapshot` was received: so whoever reconnects has to iterate.
-
-    Raises `PodUnreachableError` when nobody answers, `AuthenticationError` when the pod does not let us in or is not the one
-    we mean, `MethodRejectedError` when it refuses for another reason. What the block raises comes out as it is.
-    """
-    wanted = Subscribe(subscribe)
-    if not wanted.known:
-        raise LocalProtocolError(f"subscribe is 'snapshot', 'live' or 'none', not {subscribe!r}")
-    if buffer < 1:
-        raise ValueError("buffer is at least 1")
-    hello = Hello(
-        (PROTOCOL,),
-        CLIENT,
-        instance if instance is not None else new_incarnation(),
-        birth=birth,
-        subscribe=wanted if birth is None else Subscribe.NONE,
-    )
-    # Under a chosen name we may have been here before: none of those ids may be used again.
-    prefix = "" if instance is None else f"{new_incarnation()}."
-    client = Client(address, transport, hello, buffer=buffer, prefix=prefix, policy=reconnect, expect=expect)
-    async with _opened(client, patient=False):
-        yield client
-
-
-@asynccontextmanager
-async def _opened(client: Client, *, patient: bool) -> AsyncIterator[None]:
+async def opened(client: Client, *, patient: bool) -> AsyncIterator[None]:
     """The client is connected inside of the block, and closed after it. What the block raises comes out as it is."""
     raised: BaseException | None = None
     try:

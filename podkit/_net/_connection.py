@@ -4,54 +4,33 @@ from __future__ import annotations
 
 import logging
 import math
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import trio
 
 from podkit.errors import RemoteProtocolError
-from podkit.protocol import Accepted, Error, ErrorCode, Hello, Role, Subscribe, Welcome, peek_id, read_method
+from podkit.protocol import Error, ErrorCode, Hello, Role, Subscribe, Welcome, peek_id, read_method
 
-from ._desk import Ask, Origin
+from ._asks import Asks
+from ._desk import Origin
+from ._house import peer_of
 from ._outbox import Outbox
-from ._plan_admission import PROTOCOL, Doorstep, Refused, forbids, judge_hello
+from ._plan_admission import PROTOCOL, Doorstep, Refused, judge_hello
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from podkit.protocol import Event, MethodFrame, ResumePoint, Snapshot
+    from podkit.protocol import Event, ResumePoint, Snapshot
 
-    from ._desk import Desk
-    from ._hub import Lens, Record
-    from ._receipts import Receipts
+    from ._house import House
+    from ._record import Record
 
 _log = logging.getLogger("podkit.server")
 
 FEATURES = ("receipts", "snapshot_chunks", "resume", "in_flight", "merged_deltas")
 
-_PENDING = 256  # methods of one connection that may wait for their answers at a time
 _LAST_WORDS = 5.0  # seconds in which a peer that reads no more is still listened to
 _CLOSING = 1.0  # seconds that closing may take
-
-
-@attrs.frozen(eq=False)
-class House:
-    """What all connections of a server share."""
-
-    desk: Desk
-    key: str | None = attrs.field(repr=False)
-    plain: str | None
-    lens: Lens
-    receipts: Receipts
-    peers: dict[object, Connection] = attrs.field(factory=dict, repr=False)
-    """Who is there, by what it calls itself: of several connections the one that was opened last."""
-
-    def tell(self, peer: object, event: Event) -> None:
-        """Say something to a peer, on whatever connection it has now; nothing happens when it has none."""
-        connection = self.peers.get(peer)
-        if connection is not None:
-            connection.say(event)
 
 
 class Connection:
@@ -66,8 +45,6 @@ class Connection:
         self._rest: list[bytes] = []  # what is to be written before what the outbox holds
         self._reading = False  # whether lines are being handled, so that what is said now is written at the end of that
         self._origin: Origin | None = None
-        self._instance = 0
-        self._pending = 0
         self._left = False  # nothing more is read
         self._scope = trio.CancelScope()
         self._doorstep = Doorstep(desk.limits.hello_bytes)
@@ -80,6 +57,7 @@ class Connection:
             direct=getattr(channel, "send_nowait", None),
             stir=None if self._put_many is None else self._stir,
         )
+        self._asks = Asks(house, self._outbox.reply)
 
     def __repr__(self) -> str:
         return f"<Connection of {self._origin or 'nobody yet'}, {self._outbox!r}>"
@@ -117,7 +95,7 @@ class Connection:
                     self._outbox.finish()
                     self._end_within(self._desk.limits.drain)
         finally:
-            peer = _peer(self._origin)
+            peer = peer_of(self._origin)
             if self._house.peers.get(peer) is self:
                 del self._house.peers[peer]
             self._desk.hub.unsubscribe(self._outbox)
@@ -255,7 +233,7 @@ class Connection:
             return _is_text(frame)
         if isinstance(said.method, Hello):
             return self._hello(said.method, said.id)
-        self._method(said, self._origin)
+        self._asks.take(said, self._origin)
         return True
 
     def _first_line(self, frame: bytes) -> bool:
@@ -289,7 +267,7 @@ class Connection:
         if self._origin is None:
             self._scope.deadline = math.inf
         self._origin = Origin(verdict.role, hello.instance, verdict.child)
-        self._house.peers[_peer(self._origin)] = self
+        self._house.peers[peer_of(self._origin)] = self
         self._read_at_most(None)
         desk.hub.unsubscribe(self._outbox)
         self._outbox.restart("full")
@@ -320,63 +298,6 @@ class Connection:
     def _missed(self, point: ResumePoint) -> Iterable[Record] | None:
         """What was said since `point`; None when that is not known any more, or was never said by this incarnation."""
         return self._desk.hub.after(point.seq) if point.incarnation == self._desk.incarnation else None
-
-    # Methods.
-
-    def _method(self, said: MethodFrame, origin: Origin) -> None:
-        """Pass a method on, unless it was asked before or may not be asked here."""
-        refusal = forbids(origin, said.method)
-        if refusal is not None:
-            self._outbox.reply(Error(ErrorCode.FORBIDDEN, refusal), said.id)
-            return
-        if self._pending >= _PENDING:
-            self._outbox.reply(Error(ErrorCode.LIMIT_EXCEEDED, f"{_PENDING} methods wait for their answers already"), said.id)
-            return
-        answer = self._answer(said.id)
-        if said.id is None or origin.plain:
-            self._submit(said, origin, _once(answer))
-            return
-        receipts, key = self._house.receipts, (origin.role, origin.child, origin.instance, said.id)
-        if receipts.open(key, answer):
-            self._submit(said, origin, lambda event: receipts.settle(key, event))
-
-    def _submit(self, said: MethodFrame, origin: Origin, answer: Callable[[Event], None]) -> None:
-        try:
-            tell = None if origin.plain else partial(self._house.tell, _peer(origin))
-            self._desk.submit(Ask(said.method, said.run, origin, answer, tell))
-        except Exception:  # noqa: BLE001 - every method is answered
-            _log.exception("the pod failed at a method")
-            answer(Error(ErrorCode.INTERNAL, "the pod failed at this method"))
-
-    def _answer(self, id: str | None) -> Callable[[Event], None]:
-        self._pending += 1
-
-        def answer(event: Event) -> None:
-            self._pending -= 1
-            # Who gave no id hears of refusals only: `accepted` would mean nothing to it.
-            if id is not None or not isinstance(event, Accepted):
-                self._outbox.reply(event, id)
-
-        return answer
-
-
-def _peer(origin: Origin | None) -> object:
-    """Who that is: more than the peer chose itself, so that nobody hears what is meant for another."""
-    return None if origin is None else (origin.role, origin.child, origin.instance)
-
-
-def _once(answer: Callable[[Event], None]) -> Callable[[Event], None]:
-    answered = False
-
-    def once(event: Event) -> None:
-        nonlocal answered
-        if answered:
-            _log.error("a method was answered twice; the second answer was dropped")
-            return
-        answered = True
-        answer(event)
-
-    return once
 
 
 def _is_text(frame: bytes) -> bool:

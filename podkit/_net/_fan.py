@@ -9,7 +9,8 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._hub import Fanned, Record
+    from ._burst import Burst
+    from ._hub import Fanned
 
 _AT_ONCE = 2**16  # bytes that are not kept for the end of the turn
 
@@ -26,17 +27,16 @@ class Fan:
 
     running: bool
 
-    def __init__(self, fell: Callable[[Fanned, list[Record], bool], None], settle: Callable[[], None]) -> None:
+    def __init__(self, fell: Callable[[Fanned, list[Burst], bool], None], settle: Callable[[], None]) -> None:
         self.running = False
         self._fell, self._settle = fell, settle
         self._members: dict[Fanned, Callable[[bytes], bool]] = {}
-        self._records: list[Record] = []
-        self._frames: list[bytes] = []
+        self._bursts: list[Burst] = []
         self._size = 0
         self._writer: trio.lowlevel.Task | None = None  # while it waits for something to write
 
     def __repr__(self) -> str:
-        return f"<Fan of {len(self._members)}, {len(self._records)} events to write>"
+        return f"<Fan of {len(self._members)}, {sum(map(len, self._bursts))} events to write>"
 
     def __len__(self) -> int:
         return len(self._members)
@@ -71,12 +71,11 @@ class Fan:
             trio.lowlevel.reschedule(self._writer)
             self._writer = None
 
-    def offer(self, records: list[Record], frames: list[bytes], size: int) -> None:
-        """The next events, and as bytes, for all members. Never waits."""
+    def offer(self, burst: Burst) -> None:
+        """The next events for all members. Never waits."""
         self.wake()
-        self._records += records
-        self._frames += frames
-        self._size += size
+        self._bursts.append(burst)
+        self._size += burst.size
         if self._size >= _AT_ONCE:
             self._write()
 
@@ -86,12 +85,11 @@ class Fan:
         self._write()
 
     def _write(self) -> None:
-        if not self._records:
+        if not self._bursts:
             return
-        records, self._records = self._records, []
-        self._frames.append(b"")
-        data = b"\n".join(self._frames)
-        self._frames, self._size = [], 0
+        bursts, self._bursts = self._bursts, []
+        self._size = 0
+        data = b"".join([burst.measure() for burst in bursts])
         fallen: list[tuple[Fanned, bool]] = []
         for member, write in self._members.items():
             try:
@@ -102,7 +100,7 @@ class Fan:
         for member, _ in fallen:
             del self._members[member]
         for member, torn in fallen:
-            self._fell(member, records, torn)
+            self._fell(member, bursts, torn)
 
     async def run(self) -> None:
         """Write at the end of every turn in which something was published, until cancelled. One task at a time."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
-from podkit.errors import LocalProtocolError
 from podkit.logic import InFlight
-from podkit.protocol import Alert, AlertLevel, AlertSource, Shutdown, encode_event, project_a, project_b
+from podkit.protocol import Alert, Shutdown
 
+from ._burst import burst_of, burst_of_one
 from ._fan import Fan
-from ._plan_late import LONGEST, most_bytes, waits
+from ._plan_late import waits
+from ._record import record_of, stand_in
 from ._ring import Ring
 from ._view import View
 
@@ -23,104 +22,13 @@ if TYPE_CHECKING:
     from podkit.logic import Limits
     from podkit.protocol import Event
 
+    from ._burst import Burst
     from ._desk import Desk
+    from ._record import Record
 
 _log = logging.getLogger("podkit.hub")
 
 _GATHERED = 64  # short pieces that wait for the end of the turn
-
-Lens: TypeAlias = Literal["full", "A", "B"]
-"""How much of the vocabulary a connection sees: all of it, or what clients of one generation know."""
-
-
-class Record(msgspec.Struct, eq=False, gc=False):
-    """One published event and its number, encoded at most once for all connections that see the same of it.
-
-    `first` is the number of the first event that was merged into it, None for one that stands for itself. `size` is what it
-    counts for in bytes: the length of `whole`, or until that is known an upper bound of it.
-    """
-
-    seq: int
-    event: Event
-    first: int | None = None
-    size: int = 0
-    _whole: bytes | None = None
-    sayable: bool = True
-    """False when it cannot be encoded and something else stands in its place. What has a bound can be said."""
-    _frames: dict[Lens, bytes | None] | None = None  # what is left of it for plain connections
-
-    def __repr__(self) -> str:
-        return f"<Record {self.seq} {type(self.event).__name__}>"
-
-    @property
-    def late(self) -> bool:
-        """Nobody has needed it as bytes yet."""
-        return self._whole is None
-
-    @property
-    def whole(self) -> bytes:
-        """All of it, as bytes."""
-        if self._whole is None:
-            try:
-                self._whole = encode_event(self.event, seq=self.seq, first=self.first)
-                if len(self._whole) > LONGEST:
-                    raise LocalProtocolError(f"it has {len(self._whole)} bytes, and clients read {LONGEST}")
-            except LocalProtocolError as error:
-                # The number is given away already: something has to stand there, or every reader would see a gap.
-                self.sayable = False
-                _log.error("event %d cannot be said on the wire: %s", self.seq, error)
-                self._whole = encode_event(_stand_in(self.event), seq=self.seq)
-        return self._whole
-
-    def frame(self, lens: Lens) -> bytes | None:
-        """The event as bytes, None when this lens does not show it."""
-        if lens == "full":
-            return self.whole
-        frames = self._frames
-        if frames is None:
-            frames = self._frames = {}
-        if lens not in frames:
-            frames[lens] = self._projected(lens)
-        return frames[lens]
-
-    def _projected(self, lens: Lens) -> bytes | None:
-        event = self.event if self.sayable else _stand_in(self.event)
-        shown = project(event, lens)
-        if shown is None:
-            return None
-        return self.whole if shown is event else encode_event(shown, seq=self.seq, first=self.first)
-
-
-def record_of(seq: int, event: Event, first: int | None = None) -> Record:
-    """`event` as a record. It is encoded here unless it is known to be sayable and how long it can be."""
-    size = most_bytes(event) if first is None else None
-    if size is not None:
-        return Record(seq, event, None, size)
-    record = Record(seq, event, first)
-    record.size = len(record.whole)
-    return record
-
-
-def _written(seq: int, events: list[Event]) -> tuple[list[Record], list[bytes]]:
-    """`events`, the first of them with the number `seq`, as records that are about to be written, and as what is written."""
-    try:
-        frames = [encode_event(event, seq=number) for number, event in enumerate(events, seq)]
-    except LocalProtocolError:
-        records = [record_of(number, event) for number, event in enumerate(events, seq)]
-        return records, [record.whole for record in records]
-    numbers = range(seq, seq + len(events))
-    return [Record(n, event, None, len(frame), frame) for n, event, frame in zip(numbers, events, frames, strict=True)], frames
-
-
-def _stand_in(event: Event) -> Alert:
-    return Alert(AlertLevel.ERROR, AlertSource.POD, f"an event could not be encoded: {type(event).__name__}", 0)
-
-
-def project(event: Event, lens: Lens) -> Event | None:
-    """What a connection with this lens is shown instead of `event`; None for nothing at all."""
-    if lens == "full":
-        return event
-    return project_b(event) if lens == "B" else project_a(event)
 
 
 class Subscriber(Protocol):
@@ -180,11 +88,11 @@ class Hub:
         if self.closed:
             return self.seq
         pending = self._pending
-        if waits(event) and not self._subscribers and len(pending) < _GATHERED:
-            self.seq += 1
-            pending.append(event)
-            if len(pending) == 1:
+        if not self._subscribers and len(pending) < _GATHERED and waits(event):
+            if not pending:
                 self.fan.wake()
+            pending.append(event)
+            self.seq += 1
             return self.seq
         self.settle()
         self.seq += 1
@@ -200,38 +108,30 @@ class Hub:
         """Take in what was published and only gathered. Never waits."""
         if self._pending:
             events, self._pending = self._pending, []
-            if len(events) == 1:
-                self._take_one(events[0])
-            else:
-                self._take_in(events)
+            burst = burst_of(self.seq - len(events) + 1, events, exact=bool(self.fan))
+            self._keep(burst)
+            if self.fan:
+                self.fan.offer(burst)
 
     def _take_one(self, event: Event) -> None:
         """Give the last event to everybody and everything."""
         record = record_of(self.seq, event)
-        self._ring.put([record], record.size)
+        burst = burst_of_one(record, exact=bool(self.fan))
+        self._keep(burst)
         if type(event) is Alert:
-            self.alerts.append(event if record.sayable else _stand_in(event))
-        if record.sayable:
-            # What cannot be said was not said: a snapshot that showed it could not be sent either.
-            self._in_flight.fold(event)
+            self.alerts.append(event if record.sayable else stand_in(event))
         if self._subscribers:
             self._hand_out(record)
         if self.fan:
-            self.fan.offer([record], [record.whole], record.size)
+            self.fan.offer(burst)
 
-    def _take_in(self, events: list[Event]) -> None:
-        """The same for the last events, while no subscriber is handed any."""
-        seq = self.seq - len(events) + 1
-        frames: list[bytes] = []
-        if self.fan:
-            records, frames = _written(seq, events)
+    def _keep(self, burst: Burst) -> None:
+        self._ring.put(burst)
+        # What cannot be said was not said: a snapshot that showed it could not be sent either.
+        if len(burst.events) == 1:
+            self._in_flight.fold(burst.events[0])
         else:
-            records = [record_of(number, event) for number, event in enumerate(events, seq)]
-        size = sum([record.size for record in records])
-        self._ring.put(records, size)
-        self._in_flight.fold_all([record.event for record in records if record.sayable])
-        if self.fan:
-            self.fan.offer(records, frames, size)
+            self._in_flight.fold_all(burst.events)
 
     def _hand_out(self, record: Record) -> None:
         if not self._round:
@@ -298,14 +198,15 @@ class Hub:
         self._subscribers.update(dict.fromkeys(self.fan.dissolve()))
         self._round = ()
 
-    def _fell(self, subscriber: Fanned, records: list[Record], torn: bool) -> None:
+    def _fell(self, subscriber: Fanned, bursts: list[Burst], torn: bool) -> None:
         self._subscribers[subscriber] = None
         self._round = ()
         if torn:
             subscriber.tear()
             return
-        for record in records:
-            subscriber.offer(record)
+        for burst in bursts:
+            for record in burst.records():
+                subscriber.offer(record)
 
     def open_view(self, desk: Desk) -> View:
         """A view from inside this program: a snapshot as of now, then every event once, in order."""

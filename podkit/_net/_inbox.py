@@ -21,7 +21,7 @@ class Inbox:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._queue: deque[EventFrame] = deque()
+        self.queue: deque[EventFrame] = deque()
         self._assembly = Assembly()
         self.skipping, self._again = True, False
         self._unread = False  # the overrun dropped a snapshot that nobody had read
@@ -32,7 +32,7 @@ class Inbox:
         self.session: str | None = None  # what the last snapshot says is kept, if it says
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.queue)
 
     @property
     def point(self) -> int | None:
@@ -49,7 +49,7 @@ class Inbox:
             first = self._last + 1
         self.restart()
         if first is not None and first <= head:
-            self._queue.append(EventFrame(Lagged(first, head)))
+            self.queue.append(EventFrame(Lagged(first, head)))
 
     def restart(self, base: int | None = None) -> None:
         """The subscription that was asked for starts here: after the event `base`, or (None) with a snapshot."""
@@ -80,12 +80,12 @@ class Inbox:
         if (
             last is not None
             and not (self.skipping or self.overrun)
-            and len(self._queue) + len(batch) <= self._limit
+            and len(self.queue) + len(batch) <= self._limit
             and _APART.isdisjoint([type(said.event) for said in batch])
         ):
             # Most of a stream: nothing to look at one by one.
             self._last = last
-            self._queue += batch
+            self.queue += batch
             return
         for said in batch:
             self._put(said)
@@ -117,18 +117,18 @@ class Inbox:
         if self.overrun:
             self._miss(said)
             return
-        if len(self._queue) >= self._limit:
+        if len(self.queue) >= self._limit:
             self._overflow(said)
             return
-        self._queue.append(said)
+        self.queue.append(said)
 
     def take(self) -> EventFrame | None:
         """The next event and its number, if there is one."""
-        return self._queue.popleft() if self._queue else None
+        return self.queue.popleft() if self.queue else None
 
     def _overflow(self, said: EventFrame) -> None:
         self.overrun = True
-        queue, self._queue = self._queue, deque()
+        queue, self.queue = self.queue, deque()
         self._unread = bool(queue) and isinstance(queue[0].event, Snapshot)
         for item in (*queue, said):
             self._miss(item)
@@ -138,8 +138,8 @@ class Inbox:
         if isinstance(said.event, Lagged):
             self._missing(said.event.first, said.event.last)
         elif said.seq is None:
-            if len(self._queue) < self._limit:
-                self._queue.append(said)
+            if len(self.queue) < self._limit:
+                self.queue.append(said)
         elif not isinstance(said.event, Snapshot):
             self._missing(said.seq if said.first is None else said.first, said.seq)
 

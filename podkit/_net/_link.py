@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -12,7 +12,7 @@ from podkit.errors import LocalProtocolError, PodUnreachableError, ProtocolError
 from podkit.protocol import Error, ErrorCode, encode_method, read_event, read_events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from podkit.protocol import Event, EventFrame, Method
 
@@ -20,6 +20,7 @@ _log = logging.getLogger("podkit.client")
 
 _SHORT = 1024  # bytes of a method that no pod calls too large
 _MANY = 16  # events after whose reading others run before more is read
+PORTION = 8192  # bytes that are decoded before others run
 _LAST_WORDS = 5.0  # seconds in which a pod that reads no more is still listened to
 _CLOSING = 1.0  # seconds that closing may take
 
@@ -149,16 +150,15 @@ class Link:
 
     async def _read(self) -> None:
         """Hand out what comes in until the connection ends."""
-        receive_many: Callable[[], Any] | None = getattr(self._channel, "receive_many", None)
+        receive = self._receive()
         reason = "the pod reads no more"
         try:
             with self._reading:
                 while True:
-                    frames = [await self._channel.receive()] if receive_many is None else await receive_many()
-                    self._take_in(frames)
-                    if len(frames) >= _MANY:
-                        # They are read before more of them come.
-                        await trio.lowlevel.checkpoint()
+                    for lines in portions(await receive()):
+                        if self._take_in(lines) >= _MANY:
+                            # They are read before more of them come.
+                            await trio.lowlevel.checkpoint()
         except trio.EndOfChannel:
             reason = "the pod closed the connection"
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
@@ -198,19 +198,30 @@ class Link:
         finally:
             self._idle = False
 
-    def _take_in(self, frames: list[bytes]) -> None:
-        """Hand out what came together, in order. Raises `ProtocolError` for what is no event, after what stands before it."""
-        if len(frames) == 1 and not frames[0].isspace():
-            self._hand_out([read_event(frames[0])])
-            return
-        read = read_events(b"\n".join(frames))
-        said = [frame for frame in read if not isinstance(frame, RemoteProtocolError)]
-        if len(said) == len(read):
-            self._hand_out(said)
-            return
-        first = next(at for at, frame in enumerate(read) if isinstance(frame, RemoteProtocolError))
-        self._hand_out(said[:first])
-        raise read[first]  # type: ignore[misc]
+    def _receive(self) -> Callable[[], Awaitable[bytes]]:
+        """How lines that are here are had from this channel."""
+        lines: Callable[[], Awaitable[bytes]] | None = getattr(self._channel, "receive_lines", None)
+        many: Callable[[], Awaitable[list[bytes]]] | None = getattr(self._channel, "receive_many", None)
+
+        async def join() -> bytes:
+            assert many is not None
+            return b"\n".join(await many())
+
+        return lines or (self._channel.receive if many is None else join)
+
+    def _take_in(self, lines: bytes) -> int:
+        """Hand out what came together, in order; returns how much that is. Raises `ProtocolError` for what is no event, after
+        what stands before it."""
+        if lines.find(b"\n", 0, -1) < 0 and not lines.isspace():
+            self._hand_out([read_event(lines.removesuffix(b"\n"))])
+            return 1
+        read = read_events(lines)
+        if RemoteProtocolError in set(map(type, read)):
+            first = next(at for at, frame in enumerate(read) if isinstance(frame, RemoteProtocolError))
+            self._hand_out(read[:first])  # type: ignore[arg-type]
+            raise read[first]  # type: ignore[misc]
+        self._hand_out(read)  # type: ignore[arg-type]
+        return len(read)
 
     def _hand_out(self, said: list[EventFrame]) -> None:
         if self._long:
@@ -246,3 +257,12 @@ class Link:
         then = self._waiting.pop(name, None)
         if then is not None:
             then(reply)
+
+
+def portions(lines: bytes) -> Iterator[bytes]:
+    """Some lines at a time. What was read last is still close at hand when it is handed out, and most of it never grows old."""
+    begin = 0
+    while begin < len(lines):
+        end = lines.rfind(b"\n", begin, begin + PORTION) + 1 or lines.find(b"\n", begin) + 1 or len(lines)
+        yield lines[begin:end]
+        begin = end

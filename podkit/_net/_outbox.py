@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
 from podkit.errors import LocalProtocolError
 from podkit.protocol import Error, ErrorCode, Lagged, Shutdown, encode_event
 
-from ._hub import Lens, Record, project, record_of
-from ._plan_merge import merge, same_block
+from ._backlog import Backlog, Begun, Piece, Reply, Whole
 from ._plan_snapshot import plan_snapshot
+from ._record import Lens, Record, project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,46 +29,16 @@ _UNSENT = 128  # replies a peer may leave unread before we read no more of its m
 _UNSENT_BYTES = 2**22
 
 
-@attrs.frozen(eq=False)
-class _Reply:
-    frame: bytes
-
-
-@attrs.frozen(eq=False)
-class _Piece:
-    """A frame of the stream that is no event of the hub: an alert of the prelude, a part of a snapshot."""
-
-    frame: bytes
-
-
-@attrs.frozen(eq=False)
-class _Whole:
-    """A snapshot that the writer will turn into frames when it gets there."""
-
-    snapshot: Snapshot
-    seq: int
-
-
-@attrs.frozen(eq=False)
-class _Begun:
-    """The rest of a snapshot of which something was written. Its frames are made one by one, as the peer takes them."""
-
-    frames: Iterator[bytes]
-
-
-_Item: TypeAlias = "_Reply | _Piece | _Whole | _Begun | Record"
-
-
 class Outbox:
     """The queue between a pod and one peer. Everybody puts things in without waiting; one writer takes them out.
 
     Only events are ever dropped. When they are more than the limits allow, deltas of one block that stand side by side become
-    one. When that does not make enough room, an admitted peer gets `lagged` and a fresh snapshot once the writer gets
-    there, and a plain one is cut off (`cut` is called). `fresh` takes a snapshot and its number. Replies are bounded by not
-    reading on while `crowded`. With `hub` and `direct`, a function that writes lines without waiting, an admitted peer whose
-    queue is empty is written to by the hub itself, and a reply to anybody whose queue is empty is written at once; `corked` says
-    that more replies are about to come, which then go out together. `stir` is called when something was put in and no writer
-    waits for it.
+    one. When that does not make enough room, an admitted peer is no subscriber of `hub` until the writer gets there; then it
+    gets `lagged` and a fresh snapshot and is one again. A plain one is cut off (`cut` is called). `fresh` takes a snapshot and its
+    number. Replies are bounded by not reading on while `crowded`. With `direct`, a function that writes lines without waiting, an
+    admitted peer whose queue is empty is written to by the hub itself, and a reply to anybody whose queue is empty is written at
+    once; `corked` says that more replies are about to come, which then go out together. `stir` is called when something was put in
+    and no writer waits for it.
     """
 
     def __init__(
@@ -80,21 +48,19 @@ class Outbox:
         lens: Lens,
         fresh: Callable[[], tuple[Snapshot, int]],
         cut: Callable[[], None],
-        hub: Hub | None = None,
+        hub: Hub,
         direct: Callable[[bytes], bool] | None = None,
         stir: Callable[[], None] | None = None,
     ) -> None:
         self.lens: Lens = lens
         self.dead = False  # nothing will be written any more
         self.corked = False
-        self._limits, self._fresh, self._cut = limits, fresh, cut
-        self._items: deque[_Item] = deque()
-        self._events = self._event_bytes = 0
+        self._fresh, self._cut = fresh, cut
+        self.backlog = Backlog(limits)
         self._unsent = self._unsent_bytes = 0
         self._taken = self._taken_bytes = 0  # of the replies, what the writer is busy with
         self._overrun = False
         self._missing: int | None = None
-        self._final: Record | None = None  # the end, when it came during an overrun
         self._closing = False
         self._parked = False
         self._torn = False  # part of a direct write is still to go
@@ -104,7 +70,7 @@ class Outbox:
 
     def __repr__(self) -> str:
         state = "dead" if self.dead else "closing" if self._closing else "open"
-        return f"<Outbox {state}: {self._events} events, {self._unsent} replies unsent>"
+        return f"<Outbox {state}: {self.backlog.events} events, {self._unsent} replies unsent>"
 
     # What is put in.
 
@@ -123,7 +89,7 @@ class Outbox:
         if self._written(frame):
             return
         self._step_back()
-        self._items.append(_Reply(frame))
+        self.backlog.add(Reply(frame))
         self._unsent += 1
         self._unsent_bytes += len(frame)
         self._wake()
@@ -132,9 +98,8 @@ class Outbox:
         """Write a reply at once, if nothing is before it and that can be done."""
         if self._direct is None or not self._parked or self.corked:
             return False
-        if self._hub is not None:
-            self._hub.catch_up(self)
-        if self._items or self._torn:
+        self._hub.catch_up(self)
+        if self.backlog or self._torn:
             return False
         try:
             whole = self._direct(frame + b"\n")
@@ -150,13 +115,13 @@ class Outbox:
         said = project(event, self.lens)
         if said is not None and not self.dead:
             self._step_back()
-            self._items.append(_Piece(encode_event(said)))
+            self.backlog.add(Piece(encode_event(said)))
             self._wake()
 
     def show_snapshot(self) -> None:
         """Queue a snapshot as of now."""
         self._step_back()
-        self._items.append(_Whole(*self._fresh()))
+        self.backlog.add(Whole(*self._fresh()))
         self._wake()
 
     def offer(self, record: Record) -> None:
@@ -165,20 +130,14 @@ class Outbox:
             return
         last = isinstance(record.event, Shutdown)
         if self._overrun:
-            self._final = record if last else self._final
             return
         frame = record.frame(self.lens)
         if frame is None:
             return
-        if not last and self._full(len(frame)):
-            self._merge()
-            # Only when much room was made: else every event from here on would cost a look at the whole queue.
-            if self._full(len(frame)) or self._full(self._limits.outbox_bytes // 2, (self._limits.outbox_events - 1) // 2):
-                self._overflow()
-                return
-        self._items.append(record)
-        self._events += 1
-        self._event_bytes += len(frame)
+        if not last and not self.backlog.make_room(len(frame), self.lens):
+            self._overflow()
+            return
+        self.backlog.add_event(record, len(frame))
         self._wake()
 
     def hub_closed(self) -> None:
@@ -186,8 +145,8 @@ class Outbox:
 
     def restart(self, lens: Lens) -> None:
         """Forget the stream so far: the peer subscribes anew. Replies stay."""
-        self._forget_stream((_Reply,))
-        self._overrun, self._missing, self._final = False, None, None
+        self.backlog.keep((Reply,))
+        self._overrun, self._missing = False, None
         self.lens = lens
 
     # What is taken out.
@@ -195,12 +154,12 @@ class Outbox:
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do for a writer."""
-        return not (self._items or self._overrun or self._closing or self.dead or self._torn)
+        return not (self.backlog or self._overrun or self._closing or self.dead or self._torn)
 
     @property
     def done(self) -> bool:
         """Nothing is left to write, and nothing more will come."""
-        return self.dead or (self._closing and not (self._items or self._overrun or self._torn))
+        return self.dead or (self._closing and not (self.backlog or self._overrun or self._torn))
 
     def take(self) -> list[bytes]:
         """The next frames to write, about 256 KiB of them; what was taken before counts as written."""
@@ -212,7 +171,7 @@ class Outbox:
         frames: list[bytes] = []
         size = 0
         while size < _BATCH and not self.dead:
-            if not self._items:
+            if not self.backlog:
                 if not self._overrun:
                     break
                 self._catch_up()
@@ -225,7 +184,7 @@ class Outbox:
     async def wait(self) -> None:
         """Return when there may be something to take, or nothing more will come. One writer at a time."""
         while self.idle:
-            if self._hub is not None and self._direct is not None and self.lens == "full":
+            if self._direct is not None and self.lens == "full":
                 self._hub.level(self, self._direct)
             self._parked = True
             try:
@@ -264,15 +223,14 @@ class Outbox:
     def kill(self) -> None:
         """The peer takes nothing any more: drop everything, now and later."""
         self.dead = True
-        self._items.clear()
+        self.backlog.clear()
         self._overrun = self._torn = False
         self._wake()
         self._readers.unpark_all()
 
     def _step_back(self) -> None:
         """Something else than the hub's next event is to be written: after what the hub has, and before what it will have."""
-        if self._hub is not None:
-            self._hub.step_back(self)
+        self._hub.step_back(self)
 
     def _wake(self) -> None:
         if self._parked:
@@ -281,90 +239,46 @@ class Outbox:
         elif self._stir is not None:
             self._stir()
 
-    def _full(self, size: int, events: int = 0) -> bool:
-        """Whether one event more, of `size` bytes, is too much while room for `events` is to be left beside it."""
-        limits = self._limits
-        return bool(self._events) and (
-            self._events + events >= limits.outbox_events or self._event_bytes + size > limits.outbox_bytes
-        )
-
-    def _merge(self) -> None:
-        """Make one of deltas of one block that stand side by side. Replies and everything committed keep their place."""
-        items: deque[_Item] = deque()
-        group: list[Record] = []
-        for item in (*self._items, None):
-            if isinstance(item, Record) and item.sayable:
-                if not group or same_block(group[-1].event, item.event):
-                    group.append(item)
-                    continue
-                items.append(_merged(group))
-                group = [item]
-                continue
-            if group:
-                items.append(_merged(group))
-                group = []
-            if item is not None:
-                items.append(item)
-        self._items = items
-        sizes = [len(item.frame(self.lens) or b"") for item in items if isinstance(item, Record)]
-        self._events, self._event_bytes = len(sizes), sum(sizes)
-
     def _overflow(self) -> None:
         if self.lens != "full":
             _log.info("a plain connection fell behind and is cut off")
             self.kill()
             self._cut()
             return
-        unread = any(isinstance(item, _Whole) for item in self._items)
-        oldest = next(item for item in self._items if isinstance(item, Record))
-        first = oldest.seq if oldest.first is None else oldest.first
-        # A snapshot that was not sent yet is replaced by a newer one, and then nothing is missing.
-        self._missing = None if unread else first
-        self._forget_stream((_Reply, _Piece, _Begun))
+        self._missing = self.backlog.missing_from()
+        self.backlog.keep((Reply, Piece, Begun))
         self._overrun = True
-
-    def _forget_stream(self, kept: tuple[type, ...]) -> None:
-        self._items = deque(item for item in self._items if isinstance(item, kept))
-        self._events = self._event_bytes = 0
+        # What happens from now on is in the snapshot, and who reads nothing costs the others nothing.
+        self._hub.unsubscribe(self)
 
     def _catch_up(self) -> None:
         """All replies are out: say what is missing, and how things stand now."""
         snapshot, seq = self._fresh()
         self._overrun = False
         if self._missing is not None:
-            self._items.append(_Piece(encode_event(Lagged(self._missing, seq))))
-        self._items.append(_Whole(snapshot, seq))
-        if self._final is not None:
-            self.offer(self._final)
+            self.backlog.add(Piece(encode_event(Lagged(self._missing, seq))))
+        self.backlog.add(Whole(snapshot, seq))
+        self._hub.unsubscribe(self)  # it may have been made a subscriber since
+        self._hub.subscribe(self)
 
     def _pop(self) -> bytes | None:
-        item = self._items.popleft()
+        item = self.backlog.pop(self.lens)
         if isinstance(item, Record):
-            frame = item.frame(self.lens)
-            self._events -= 1
-            self._event_bytes -= len(frame or b"")
-            return frame
-        if isinstance(item, _Whole):
-            item = _Begun(self._frames_of(item))
-        if isinstance(item, _Begun):
+            return item.frame(self.lens)
+        if isinstance(item, Whole):
+            item = Begun(self._frames_of(item))
+        if isinstance(item, Begun):
             made = next(item.frames, None)
             if made is not None:
-                self._items.appendleft(item)
+                self.backlog.put_back(item)
             return made
-        if isinstance(item, _Reply):
+        if isinstance(item, Reply):
             self._taken += 1
             self._taken_bytes += len(item.frame)
         return item.frame
 
-    def _frames_of(self, item: _Whole) -> Iterator[bytes]:
+    def _frames_of(self, item: Whole) -> Iterator[bytes]:
         if self.lens == "full":
             return plan_snapshot(item.snapshot, item.seq)
         said = project(item.snapshot, self.lens)
         return iter(() if said is None else (encode_event(said, seq=item.seq),))
-
-
-def _merged(group: list[Record]) -> Record:
-    if len(group) == 1:
-        return group[0]
-    first = group[0].first
-    return record_of(group[-1].seq, merge([record.event for record in group]), group[0].seq if first is None else first)

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 from podkit.protocol import TextDelta, ThinkingDelta, ToolCallArgsDelta
 
+from ._plan_lines import pieces_of
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from podkit.protocol import Event
 
 SHORT = 1024
@@ -53,3 +57,18 @@ def most_bytes(event: Event) -> int | None:
     # What can be printed has at most a backslash before it; the rest is written by its number.
     most = _FRAME + (2 if said.isprintable() else 6) * len(said)
     return most if most <= LONGEST else None
+
+
+def most_bytes_of(events: Sequence[Event]) -> int | None:
+    """The same for several events that follow each other: None when there is one that only encoding can tell of."""
+    said = pieces_of(events) if len(events) > 1 else None
+    if said is not None:
+        first, others = most_bytes(events[0]), "".join(said[1:])
+        if first is None or not others.isascii():
+            return None
+        call = getattr(events[0], "id", "")
+        most = first + (_FRAME + 6 * len(call)) * (len(events) - 1) + (2 if others.isprintable() else 6) * len(others)
+        if most <= LONGEST:  # so each of them is
+            return most
+    sizes = [most_bytes(event) for event in events]
+    return None if None in sizes else sum(sizes)  # type: ignore[arg-type]

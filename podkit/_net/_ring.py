@@ -3,56 +3,79 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ._hub import Record
+    from ._burst import Burst
+    from ._record import Record
 
 
 class Ring:
-    """Holds the last records, at most `events` of them and at most `size` bytes of them as frames; the oldest go first.
+    """Holds the last events, at most `events` of them and at most `size` bytes of them as frames; the oldest go first.
 
-    A record that nobody has read as bytes yet counts for the most that it can be. Only when that would cost a record its place
-    is it encoded, the oldest first, so what is held is the same as if all of them had been encoded at once.
+    A burst that nobody has read as bytes yet counts for the most that it can be. Only when that would cost an event its place is
+    it encoded, the oldest first, so what is held is the same as if all of them had been encoded at once.
     """
 
     def __init__(self, *, events: int, size: int) -> None:
         self._most, self._most_bytes = events, size
-        self._records: deque[Record] = deque()
+        self._bursts: deque[Burst] = deque()
+        self._count = 0
         self._bytes = 0  # at least what they are as frames
-        self._exact = 0  # so many of the oldest are known to the byte
+        self._exact = 0  # so many of the oldest bursts are known to the byte
 
     def __repr__(self) -> str:
-        return f"<Ring of {len(self._records)} events, at most {self._bytes} bytes>"
+        return f"<Ring of {self._count} events, at most {self._bytes} bytes>"
 
-    def put(self, records: list[Record], size: int) -> None:
-        """Keep the next records, which count for `size` bytes."""
-        held = self._records
-        held.extend(records)
-        self._bytes += size
-        for _ in range(len(held) - self._most):
-            self._bytes -= held.popleft().size
-            self._exact -= 1
-        self._exact = max(0, self._exact)
+    def put(self, burst: Burst) -> None:
+        """Keep the next events."""
+        self._bursts.append(burst)
+        self._count += len(burst.events)
+        self._bytes += burst.size
+        if self._count > self._most:
+            self._drop(self._count - self._most)
         while self._bytes > self._most_bytes:
-            if self._exact < len(held):
-                self._measure(held[self._exact])
+            if self._exact < len(self._bursts):
+                self._measure(self._bursts[self._exact])
             else:
-                self._bytes -= held.popleft().size
-                self._exact -= 1
+                self._drop(_fewest(self._bursts[0].measure(), self._bytes - self._most_bytes))
 
     def after(self, seq: int, head: int) -> Iterable[Record] | None:
-        """Every record from `seq` + 1 to `head`; None when not all of them are here."""
+        """Every event from `seq` + 1 to `head`; None when not all of them are here."""
         missing = head - seq
-        if not 0 <= missing <= len(self._records):
+        if not 0 <= missing <= self._count:
             return None
-        return islice(tuple(self._records), len(self._records) - missing, None)
+        records = chain.from_iterable([burst.records() for burst in self._bursts])
+        return islice(records, self._count - missing, None)
 
-    def _measure(self, record: Record) -> None:
+    def _drop(self, count: int) -> None:
+        """Let go of the `count` oldest."""
+        self._count -= count
+        while count:
+            oldest = self._bursts.popleft()
+            self._bytes -= oldest.size
+            if count < len(oldest.events):
+                rest = oldest.without(count)
+                self._bursts.appendleft(rest)
+                self._bytes += rest.size
+                return
+            count -= len(oldest.events)
+            self._exact -= self._exact > 0
+
+    def _measure(self, burst: Burst) -> None:
         self._exact += 1
-        self._bytes -= record.size
-        record.size = len(record.whole)
-        self._bytes += record.size
+        self._bytes -= burst.size
+        burst.measure()
+        self._bytes += burst.size
+
+
+def _fewest(lines: bytes, size: int) -> int:
+    """How many lines have to go so that `size` bytes less are here, their ends not counted; all of them when that is not enough."""
+    count = end = 0
+    while end < len(lines) and end < size + count:
+        end = lines.index(b"\n", end) + 1
+        count += 1
+    return count

@@ -9,9 +9,10 @@ import trio
 
 from podkit.protocol import Error, ErrorCode, encode_event
 
-from ._connection import Connection, House
-from ._hub import project
+from ._connection import Connection
+from ._house import House
 from ._receipts import Receipts
+from ._record import project
 
 if TYPE_CHECKING:
     from ._desk import Desk

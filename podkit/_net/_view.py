@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from podkit.protocol import Event
 
     from ._desk import Desk
-    from ._hub import Hub, Record
+    from ._hub import Hub
+    from ._record import Record
 
 
 class View(trio.abc.ReceiveChannel["Event"]):

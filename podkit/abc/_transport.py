@@ -63,6 +63,8 @@ class Transport(abc.ABC):
 
     - `channel.send_many(frames)` writes several frames at once.
     - `channel.receive_many()` waits for one frame and returns all that are here.
+    - `channel.receive_lines()` does so too and returns them joined, each with its line feed, for channels that have them like that;
+      blank lines may be among them.
     - `channel.send_nowait(lines)` writes frames that are joined already, each with its line feed, as far as they go without
       waiting: it returns whether all of them went, keeps what did not for the next `send_many`, which may be empty, to send first,
       and raises `trio.WouldBlock` when nothing was written.

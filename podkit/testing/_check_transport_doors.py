@@ -159,3 +159,33 @@ async def _hung_up(ground: Ground) -> None:
         await raises(trio.ClosedResourceError, lambda: ours.send(b"x"), "send after hang_up")
         require([await theirs.receive() for _ in range(2)] == [b"one", b"two"], "what was sent before hang_up came otherwise")
         await raises(trio.EndOfChannel, theirs.receive, "receive after everything")
+
+
+@clause("receive_lines, where it exists, is every frame that is here as lines, and like receive in everything else")
+async def _as_lines(ground: Ground) -> None:
+    frames = [b"%d" % number for number in range(500)]
+    async with ground.pair() as (ours, theirs):
+        receive_lines: Callable[[], Awaitable[bytes]] | None = getattr(theirs, "receive_lines", None)
+        if receive_lines is None:
+            return
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await receive_lines()
+        require(scope.cancelled_caught, "receive_lines did not notice that it was cancelled")
+        got: list[bytes] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_all, ours, frames)
+            got.append(await theirs.receive())
+            while len(got) < len(frames):
+                lines = await receive_lines()
+                require(lines.endswith(b"\n"), f"receive_lines returned {lines[-40:]!r}, which ends within a line")
+                found = [line for line in lines.split(b"\n") if line and not line.isspace()]
+                require(found, "receive_lines returned no frame")
+                got += found
+        require(got == frames, difference(got, frames))
+        await send_all(ours, [b"last"])
+        await ours.aclose()
+        require(await theirs.receive() == b"last", "receive after receive_lines is something else than the next frame")
+        await raises(trio.EndOfChannel, receive_lines, "receive_lines after the last frame")
+        await theirs.aclose()
+        await raises(trio.ClosedResourceError, receive_lines, "receive_lines after aclose")

@@ -56,9 +56,9 @@ def check_queues(pod: Pod, complain: Complain) -> None:
     """What waits for each of the peers of a pod is bounded, by count and by bytes, whatever they do."""
     limits = pod.limits
     for outbox in tuple(pod.hub._round):
-        if not isinstance(outbox, Outbox) or not outbox._items:
+        if not isinstance(outbox, Outbox) or not outbox.backlog:
             continue
-        waiting = [item for item in outbox._items if isinstance(item, Record)]
+        waiting = [item for item in outbox.backlog.items if isinstance(item, Record)]
         if waiting and isinstance(waiting[-1].event, Shutdown):
             waiting.pop()  # the end is told to everybody
         size = sum(len(record.frame(outbox.lens) or b"") for record in waiting)

@@ -787,3 +787,52 @@ async def test_iterating_over_events_that_are_here_already_lets_others_run_and_c
             await client.receive()
         assert scope.cancelled_caught
         assert (await client.receive()).text == str(seen + 1)
+
+
+async def test_who_iterates_is_cancelled_soon_and_loses_nothing_by_that(serve):
+    async with serve() as pod, pod.client(subscribe="live") as client:
+        for number in range(300):
+            pod.desk.hub.publish(TextDone(str(number)))
+        await trio.testing.wait_all_tasks_blocked()
+        seen = []
+        with trio.fail_after(5):
+            for _ in range(10):
+                so_far = len(seen)
+                with trio.CancelScope() as scope:
+                    async for event in client:
+                        seen.append(event.text)
+                        if len(seen) == so_far + 7:
+                            scope.cancel()
+                assert scope.cancelled_caught
+                assert len(seen) < so_far + 7 + 16
+            turns = 0
+
+            async def other():
+                nonlocal turns
+                while True:
+                    await trio.lowlevel.checkpoint()
+                    turns += 1
+
+            for number in range(300, 1000):
+                pod.desk.hub.publish(TextDone(str(number)))
+            await trio.testing.wait_all_tasks_blocked()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(other)
+                before = turns
+                async for event in client:
+                    seen.append(event.text)
+                    if event.text == "999":
+                        break
+                assert turns > before + 3
+                nursery.cancel_scope.cancel()
+        assert seen == [str(number) for number in range(1000)]
+        assert client.seq == 1000
+
+
+async def test_who_iterates_a_client_that_was_closed_is_told_so_at_once(serve):
+    async with serve() as pod, pod.client(subscribe="live") as client:
+        for number in range(10):
+            pod.desk.hub.publish(TextDone(str(number)))
+        with trio.fail_after(5), pytest.raises(trio.ClosedResourceError):
+            async for _ in client:
+                await client.aclose()

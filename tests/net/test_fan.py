@@ -5,7 +5,7 @@ import socket
 import pytest
 import trio
 
-from podkit._net import Hub
+from podkit._net import Hub, Outbox
 from podkit.logic import Limits
 from podkit.protocol import Accepted, Alert, Lagged, Notify, Shutdown, Snapshot, StatusEvent, TextDelta, TextDone, read_event
 from podkit_transports import UnixTransport
@@ -131,7 +131,7 @@ def test_a_piece_that_cannot_be_said_is_replaced_where_it_stands():
     hub.fan.flush()
     assert [type(event) for event in texts(one)] == [TextDelta, Alert, TextDelta]
     assert hub.in_flight.data() == {"blocks": [{"kind": "text", "text": "ab"}]}
-    assert [record.sayable for record in hub.after(0)] == [True, False, True]
+    assert [type(record.event) for record in hub.after(0)] == [TextDelta, Alert, TextDelta]
 
 
 def test_who_joins_in_the_middle_of_a_turn_gets_nothing_twice():
@@ -315,3 +315,20 @@ async def test_in_memory_nobody_is_written_to_directly(serve):
             await trio.testing.wait_all_tasks_blocked()
             assert len(pod.desk.hub.fan) == 0
             assert not pod.desk.hub.fan.running
+
+
+def test_pieces_are_gathered_also_while_somebody_is_far_behind():
+    one = Queue()
+    hub = hub_of(one)
+    fresh = lambda: pytest.fail("nobody writes to it")  # noqa: E731
+    behind = Outbox(Limits(outbox_events=1), lens="full", fresh=fresh, cut=fresh, hub=hub)
+    hub.subscribe(behind)
+    hub.publish(TextDone("a"))
+    hub.publish(TextDone("b"))
+    before = len(one.written)
+    for text in "cde":
+        hub.publish(TextDelta(text))
+    assert len(one.written) == before
+    assert hub._pending == [TextDelta("c"), TextDelta("d"), TextDelta("e")]
+    hub.fan.flush()
+    assert [event.text for event in texts(one)] == list("abcde")

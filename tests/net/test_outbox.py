@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podkit._net import Hub, Outbox
+from podkit._net._record import record_of
 from podkit.logic import Limits
 from podkit.protocol import (
     Accepted,
@@ -28,7 +29,7 @@ class Pod:
     def __init__(self, lens="full", **limits):
         self.hub = Hub(Limits(**limits))
         self.cuts = 0
-        self.outbox = Outbox(self.hub.limits, lens=lens, fresh=self.fresh, cut=self.cut)
+        self.outbox = Outbox(self.hub.limits, lens=lens, fresh=self.fresh, cut=self.cut, hub=self.hub)
         self.hub.subscribe(self.outbox)
 
     def fresh(self):
@@ -60,12 +61,14 @@ def test_snapshot_and_events_add_up_to_the_log_whatever_happens(steps, events, s
             replies += 1
             pod.outbox.reply(Accepted(run=pod.hub.seq), str(replies))
         elif step == "restart":
+            pod.hub.unsubscribe(pod.outbox)
             pod.outbox.restart("full")
             pod.outbox.show_snapshot()
+            pod.hub.subscribe(pod.outbox)
             out.append("restart")
         else:
             out += pod.written()
-        assert pod.outbox._events <= events
+        assert pod.outbox.backlog.events <= events
     out += pod.written()
     assert pod.outbox.take() == []
     # Every reply once and in order, and never after an event that came later than it.
@@ -208,3 +211,41 @@ def test_the_end_itself_never_makes_a_peer_fall_behind():
         pod.hub.publish(Shutdown())
         assert [frame.seq for frame in pod.written()] == [1, 2, 3]
         assert pod.cuts == 0
+
+
+@pytest.mark.proves("I15", "I22")
+def test_who_is_behind_is_handed_nothing_until_it_is_written_to_again():
+    pod = Pod(outbox_events=2)
+    for number in range(3):
+        pod.hub.publish(TextDone(str(number)))
+    late = Watcher()
+    pod.hub.subscribe(late)
+    pod.outbox.offer = late.offer  # what it would be handed
+    pod.hub.publish(TextDone("3"))
+    assert late.offered == [4]
+    del pod.outbox.offer
+    assert [type(frame.event) for frame in pod.written()] == [Lagged, Snapshot]
+    pod.hub.publish(TextDone("4"))
+    assert [(frame.seq, frame.event) for frame in pod.written()] == [(5, TextDone("4"))]
+
+
+@pytest.mark.proves("I15")
+def test_the_end_is_told_after_the_snapshot_also_to_who_fell_behind_before_it_subscribed():
+    pod = Pod(outbox_events=2)
+    pod.hub.unsubscribe(pod.outbox)
+    for number in range(3):  # as when a stream is resumed
+        pod.outbox.offer(record_of(number + 1, TextDone(str(number))))
+    pod.hub.subscribe(pod.outbox)
+    pod.hub.publish(Shutdown())
+    assert [type(frame.event) for frame in pod.written()] == [Lagged, Snapshot, Shutdown]
+
+
+class Watcher:
+    def __init__(self):
+        self.offered = []
+
+    def offer(self, record):
+        self.offered.append(record.seq)
+
+    def hub_closed(self):
+        pass

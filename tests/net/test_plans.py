@@ -1,15 +1,22 @@
 """What is decided without a connection: snapshots in pieces, who may say what, what came of a run, receipts."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podkit._net import Origin, Receipts, _plan_snapshot
+from podkit._net._burst import burst_of, burst_of_one
 from podkit._net._inbox import Inbox
+from podkit._net._link import PORTION, portions
 from podkit._net._plan_admission import Admitted, Refused, forbids, judge_hello
-from podkit._net._plan_late import SHORT, most_bytes, waits
+from podkit._net._plan_late import SHORT, most_bytes, most_bytes_of, waits
+from podkit._net._plan_lines import write_lines
 from podkit._net._plan_outcome import Tally
 from podkit._net._plan_snapshot import Assembly, plan_snapshot
+from podkit._net._record import Record, record_of
+from podkit.errors import LocalProtocolError
 from podkit.protocol import (
     Accepted,
     BirthCredential,
@@ -330,7 +337,7 @@ def test_what_comes_together_is_taken_in_as_if_it_came_one_by_one(steps):
                 case "restart":
                     inbox.restart()
         state = [
-            (inbox._queue, inbox.point, inbox.missing, inbox.overrun, inbox.skipping, inbox.shutdown) for inbox in (together, alone)
+            (inbox.queue, inbox.point, inbox.missing, inbox.overrun, inbox.skipping, inbox.shutdown) for inbox in (together, alone)
         ]
         assert state[0] == state[1]
 
@@ -367,3 +374,116 @@ def test_short_pieces_wait_and_nothing_else_does():
         assert not waits(make("x" * (SHORT + 1)))
         assert not waits(make(7))
     assert not waits(TextDone("x"))
+
+
+# What is taken in together.
+
+RUNS = st.sampled_from([None, 0, 7, 2**63 - 1, 2**63, -1, True, "1", 1.0])
+KINDS = st.sampled_from(["text", "thinking", 'call %b"'])
+
+
+@st.composite
+def blocks(draw):
+    """Pieces of one block, with at most one among them that is something else."""
+    run, kind, at = draw(RUNS), draw(KINDS), draw(st.integers(0, 90))
+    pieces = [piece(text, run, kind) for text in draw(st.lists(st.text(max_size=20), min_size=1, max_size=90))]
+    return [*pieces[:at], *draw(st.lists(PIECES, max_size=1)), *pieces[at:]]
+
+
+def piece(text, run, kind):
+    if kind == "text":
+        return TextDelta(text, run=run)
+    return ThinkingDelta(text, run=run) if kind == "thinking" else ToolCallArgsDelta(id=kind, json=text, run=run)
+
+
+def written_alone(events, seq):
+    """The frames of `events`, None where there is none."""
+    made = []
+    for number, event in enumerate(events, seq):
+        try:
+            made.append(encode_event(event, seq=number))
+        except LocalProtocolError:
+            made.append(None)
+    return made
+
+
+BURSTS = st.one_of(st.lists(PIECES, min_size=1, max_size=8), blocks())
+
+
+@given(BURSTS, st.integers(0, 2**62))
+def test_lines_that_are_written_together_are_those_that_are_written_alone(events, seq):
+    alone = written_alone(events, seq)
+    if None in alone:
+        with pytest.raises(LocalProtocolError):
+            write_lines(events, seq)
+    else:
+        assert write_lines(events, seq) == b"".join(frame + b"\n" for frame in alone)
+
+
+@pytest.mark.parametrize(
+    ("kind", "odd"),
+    [
+        ("text", TextDelta("odd", run=8)),
+        ("text", TextDelta("odd")),
+        ("text", ThinkingDelta("odd", run=1)),
+        ("text", TextDone("odd", run=1)),
+        ("text", TextDelta('odd "\n%d', run=1)),
+        ("call", ToolCallArgsDelta(id="other", json="odd", run=1)),
+        ("call", ToolCallArgsDelta(id="call", json="odd", run=8)),
+        ("x" * 300, ToolCallArgsDelta(id="x" * 300, json="odd", run=1)),
+    ],
+)
+@pytest.mark.parametrize("at", [0, 3, 8])
+def test_one_piece_that_differs_is_written_as_what_it_is(kind, odd, at):
+    events = [piece(str(number), 1, kind) for number in range(8)]
+    events.insert(at, odd)
+    assert write_lines(events, 5) == b"".join(encode_event(event, seq=seq) + b"\n" for seq, event in enumerate(events, 5))
+
+
+@pytest.mark.parametrize("run", [True, 1.0, "1"])
+def test_what_equals_the_number_of_a_run_and_is_none_is_refused(run):
+    events = [TextDelta("x", run=1)] * 5 + [TextDelta("x", run=run)]
+    assert [written_alone(events, 1)[-1]] == [None]
+    with pytest.raises(LocalProtocolError):
+        write_lines(events, 1)
+
+
+@given(BURSTS, st.integers(0, 2**62))
+def test_several_events_together_have_a_bound_only_if_all_of_them_have_one(events, seq):
+    most = most_bytes_of(events)
+    assert (most is None) == any(most_bytes(event) is None for event in events)
+    if most is not None:
+        assert len(b"".join(written_alone(events, seq))) <= most
+
+
+@given(BURSTS, st.integers(1, 2**62), st.booleans(), st.integers(0, 100))
+def test_a_burst_is_its_events_and_goes_on_being_the_rest_of_them(events, seq, exact, gone):
+    burst = burst_of(seq, events, exact=exact)
+    assert len(burst) == len(events)
+    assert burst.lines is not None or not exact
+    alone = [Record(number, event) for number, event in enumerate(events, seq)]
+    if gone % len(events):
+        burst, alone = burst.without(gone % len(events)), alone[gone % len(events) :]
+    assert [(record.seq, record.whole) for record in burst.records()] == [(record.seq, record.whole) for record in alone]
+    size = sum(len(record.whole) for record in alone)
+    assert burst.size == size if burst.lines is not None else burst.size >= size
+    assert burst.measure() == b"".join(record.whole + b"\n" for record in alone)
+    assert (burst.size, [record.whole for record in burst.records()]) == (size, [record.whole for record in alone])
+
+
+@pytest.mark.parametrize("event", [TextDelta("x"), TextDelta("x" * 2000), TextDone("\ud800")])
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_burst_of_one_record_is_as_if_it_was_made_of_its_event(event, exact):
+    one, other = burst_of_one(record_of(3, event), exact=exact), burst_of(3, [event], exact=exact)
+    assert (one.seq, one.events, one.size, one.lines) == (other.seq, other.events, other.size, other.lines)
+
+
+@given(st.lists(st.integers(0, 20_000), max_size=30), st.booleans())
+def test_lines_are_read_in_portions_that_are_whole_lines_and_short_or_a_single_one(lengths, ended):
+    lines = b"".join(b"x" * length + b"\n" for length in lengths)
+    lines = lines if ended else lines + b"the last"
+    found = list(portions(lines))
+    assert b"".join(found) == lines
+    assert all(portion.endswith(b"\n") for portion in found[:-1])
+    assert all(len(portion) <= PORTION or portion.find(b"\n") in (-1, len(portion) - 1) for portion in found)
+    assert all(len(one) + len(other) > PORTION for one, other in pairwise(found) if other.endswith(b"\n") or len(other) > PORTION)

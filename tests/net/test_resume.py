@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podkit._net import Hub
-from podkit._net._hub import Record, record_of
+from podkit._net._burst import burst_of
 from podkit._net._plan_merge import merge, same_block
+from podkit._net._record import Record, record_of
 from podkit._net._ring import Ring
 from podkit.logic import Limits
 from podkit.protocol import (
@@ -34,30 +35,42 @@ def point(seq, incarnation="inc-1"):
 # The ring.
 
 
-PUTS = st.lists(st.lists(st.tuples(st.booleans(), st.integers(0, 300)), max_size=8), max_size=20)
+PUT = st.tuples(st.booleans(), st.lists(st.tuples(st.booleans(), st.integers(0, 300)), min_size=1, max_size=8))
 
 
-@given(PUTS, st.integers(1, 20), st.integers(60, 3000))
+@given(st.lists(PUT, max_size=20), st.integers(1, 20), st.integers(60, 3000))
 @pytest.mark.proves("I35")
-def test_the_ring_holds_the_last_records_within_both_bounds(puts, most, size):
-    ring, frames, seq = Ring(events=most, size=size), [], 0
-    for put in puts:
-        records = []
-        for streamed, length in put:
-            seq += 1
-            # Of what is streamed only a bound is known: what is held does not depend on that.
-            event = TextDelta("x" * length) if streamed else TextDone("x" * length)
-            records.append(record_of(seq, event))
-            frames.append(len(encode_event(event, seq=seq)))
-        ring.put(records, sum(record.size for record in records))
+def test_the_ring_holds_the_last_events_within_both_bounds(puts, most, size):
+    ring, frames = Ring(events=most, size=size), []
+    for exact, put in puts:
+        # Of what is streamed only a bound may be known: what is held does not depend on that.
+        events = [TextDelta("x" * length) if streamed else TextDone("x" * length) for streamed, length in put]
+        ring.put(burst_of(len(frames) + 1, events, exact=exact))
+        frames += [encode_event(event, seq=seq) for seq, event in enumerate(events, len(frames) + 1)]
+        seq = len(frames)
         held = 0
-        while held < min(most, seq) and sum(frames[seq - held - 1 :]) <= size:
+        while held < min(most, seq) and sum(map(len, frames[seq - held - 1 :])) <= size:
             held += 1
         for back in range(held + 1):
-            assert [record.seq for record in ring.after(seq - back, seq)] == list(range(seq - back + 1, seq + 1))
+            records = list(ring.after(seq - back, seq))
+            assert [record.seq for record in records] == list(range(seq - back + 1, seq + 1))
+        # Reading them as bytes is not what decides how long they are held.
+        assert [record_of(record.seq, record.event).whole for record in records] == frames[seq - held :]
         assert ring.after(seq - held - 1, seq) is None
         assert ring.after(seq + 1, seq) is None
-    assert f"{len(ring._records)} events" in repr(ring)
+        assert f"{held} events" in repr(ring)
+
+
+def test_the_ring_hands_out_what_was_encoded_as_it_was_encoded():
+    ring = Ring(events=5, size=10_000)
+    ring.put(burst_of(1, [TextDelta(text) for text in "abcdef"], exact=True))
+    ring.put(burst_of(7, [TextDelta("g")], exact=False))
+    records = list(ring.after(2, 7))
+    assert [(record.seq, record.late, record.event.text) for record in records] == [
+        *((seq, False, text) for seq, text in enumerate("cdef", 3)),
+        (7, True, "g"),
+    ]
+    assert [record.whole for record in records] == [encode_event(record.event, seq=record.seq) for record in records]
 
 
 def test_what_nobody_reads_as_bytes_is_never_encoded_while_there_is_room():
@@ -217,7 +230,7 @@ def test_a_slow_reader_is_told_the_same_in_fewer_words(steps, most):
 
     hub = Hub(Limits(outbox_events=most))
     fresh = lambda: (Snapshot((), Greeting("p", "/", "x", "y", "z", ())), hub.head)  # noqa: E731
-    outbox = Outbox(hub.limits, lens="full", fresh=fresh, cut=lambda: None)
+    outbox = Outbox(hub.limits, lens="full", fresh=fresh, cut=lambda: None, hub=hub)
     hub.subscribe(outbox)
     heard, events = [], []
     for event, take in steps:
@@ -226,8 +239,10 @@ def test_a_slow_reader_is_told_the_same_in_fewer_words(steps, most):
         if take:
             outbox.reply(Accepted(run=hub.seq), "r")
             heard += [read_event(frame) for frame in outbox.take()]
-        assert outbox._events <= most
-        assert outbox._event_bytes == sum(len(item.frame("full")) for item in outbox._items if isinstance(item, Record))
+        assert outbox.backlog.events <= most
+        assert outbox.backlog.event_bytes == sum(
+            len(item.frame("full")) for item in outbox.backlog.items if isinstance(item, Record)
+        )
     heard += [read_event(frame) for frame in outbox.take()]
     at = 0
     for frame in heard:
@@ -276,7 +291,7 @@ def test_an_event_that_cannot_be_said_is_merged_with_nothing():
     from podkit._net import Outbox
 
     hub = Hub(Limits(outbox_events=6))
-    outbox = Outbox(hub.limits, lens="full", fresh=lambda: pytest.fail("no snapshot is needed"), cut=lambda: None)
+    outbox = Outbox(hub.limits, lens="full", fresh=lambda: pytest.fail("no snapshot is needed"), cut=lambda: None, hub=hub)
     hub.subscribe(outbox)
     for text in ("a", "b", "c", "\ud800", "d", "e", "f"):
         hub.publish(TextDelta(text))

@@ -254,12 +254,12 @@ _NET = (
         "what one client did wrong is told to all of them",
         (
             Edit(
-                "podkit._net._connection:Connection._answer",
-                "            self._outbox.reply(event, id)",
+                "podkit._net._asks:Asks._answer",
+                "            self._reply(event, id)",
                 "            if isinstance(event, Error):\n"
-                "                self._desk.hub.publish(event)\n"
+                "                self._house.desk.hub.publish(event)\n"
                 "            else:\n"
-                "                self._outbox.reply(event, id)",
+                "                self._reply(event, id)",
             ),
         ),
         caught=("promises 0", "simulation 0"),
@@ -279,7 +279,7 @@ _NET = (
                 "    if not [frame",
             ),
         ),
-        caught=("promises 3",),
+        caught=("promises 20",),
     ),
     Bug(
         "P19",

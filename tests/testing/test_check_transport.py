@@ -511,6 +511,61 @@ class DropsTheReceiver(Tap):
         self.inner.abort()
 
 
+class Joining(Tap):
+    """Hands frames out as lines, as it should."""
+
+    async def receive_lines(self):
+        return b"".join(frame + b"\n" for frame in await self.inner.receive_many())
+
+
+@channels
+class EndsWithinALine(Joining):
+    async def receive_lines(self):
+        return (await super().receive_lines())[:-1]
+
+
+@channels
+class BlankBatches(Joining):
+    async def receive_lines(self):
+        await trio.lowlevel.checkpoint()
+        return b" \n"
+
+
+@channels
+class LossyLines(Joining):
+    async def receive_lines(self):
+        return (await super().receive_lines()).partition(b"\n")[2] or b"x\n"
+
+
+@channels
+class DeafLines(Joining):
+    """Cannot be cancelled."""
+
+    async def receive_lines(self):
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(1):
+                return await super().receive_lines()
+            return b"x\n"
+
+
+@channels
+class LinesWithoutEnd(Joining):
+    async def receive_lines(self):
+        try:
+            return await super().receive_lines()
+        except trio.EndOfChannel:
+            return b""
+
+
+@channels
+class LinesAfterTheEnd(Joining):
+    async def receive_lines(self):
+        try:
+            return await super().receive_lines()
+        except trio.ClosedResourceError:
+            raise trio.EndOfChannel from None
+
+
 MUTANTS = {
     Fussy: "T1",
     KeyOfBytes: "T1",
@@ -548,6 +603,12 @@ MUTANTS = {
     Careless: "T22",
     ForEverCautious: "T22",
     DropsTheReceiver: "T23",
+    EndsWithinALine: "T24",
+    BlankBatches: "T24",
+    LossyLines: "T24",
+    DeafLines: "T24",
+    LinesWithoutEnd: "T24",
+    LinesAfterTheEnd: "T24",
 }
 
 
@@ -559,6 +620,6 @@ def test_a_broken_promise_is_named_by_its_clause(mutant):
     assert str(caught.value).startswith(f"{MUTANTS[mutant]}: {sentence}; ")
 
 
-@pytest.mark.parametrize("right", [Mutant, *map(channels, (Direct, Putting, Cautious))], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("right", [Mutant, *map(channels, (Direct, Putting, Cautious, Joining))], ids=lambda kind: kind.__name__)
 def test_the_wrappers_that_the_mutants_are_made_of_are_not_themselves_mutants(right):
     trio.run(check_transport, right, clock=trio.testing.MockClock(autojump_threshold=0))

@@ -35,7 +35,7 @@ def test_two_tasks_that_write_to_one_connection_are_seen(monkeypatch):
     def at_once(self, event, re, **more):
         reply(self, event, re, **more)
         if self.__dict__.get("at_it", bool)():  # the writer is: send this one past it
-            frame = self._items.pop().frame
+            frame = self.backlog.items.pop().frame
             self.past.append(frame)
 
     async def write(self, real=Connection._write):
@@ -107,11 +107,11 @@ def test_a_queue_without_an_end_is_seen(monkeypatch):
     offer = Outbox.offer
 
     def offer_anyway(self, record):
-        limits, self._limits = self._limits, type(self._limits)()
+        limits, self.backlog._limits = self.backlog._limits, type(self.backlog._limits)()
         try:
             offer(self, record)
         finally:
-            self._limits = limits
+            self.backlog._limits = limits
 
     monkeypatch.setattr(Outbox, "_overflow", overflow)
     monkeypatch.setattr(Outbox, "offer", offer_anyway)

@@ -1,5 +1,6 @@
 """Lines over sockets: what cancellation, closing and hostile bytes do to them."""
 
+import itertools
 import os
 import random
 import socket
@@ -86,19 +87,66 @@ async def test_a_last_line_without_its_end_is_a_frame_and_then_the_end():
                 await channel.receive()
 
 
+async def test_lines_are_handed_out_as_they_came_and_frames_that_were_cut_already_before_them():
+    channel, bare = wired()
+    bare.send(b"\n \none\ntwo\n\nthree\nfou")
+    with trio.fail_after(1):
+        assert await channel.receive() == b"one"
+        bare.send(b"r\nfive\n")
+        assert await channel.receive_lines() == b"two\nthree\n"
+        assert await channel.receive_lines() == b"four\nfive\n"
+        bare.send(b" \n\nsix\n\nseven")
+        bare.close()
+        assert await channel.receive_lines() == b" \n\nsix\n\n"
+        assert await channel.receive_lines() == b"seven\n"
+        with pytest.raises(trio.EndOfChannel):
+            await channel.receive_lines()
+
+
+async def test_a_cancelled_receive_of_lines_has_taken_nothing():
+    channel, bare = wired()
+    bare.send(b"one\ntwo\n")
+    with trio.fail_after(1):
+        assert await channel.receive() == b"one"
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await channel.receive_lines()
+        assert scope.cancelled_caught
+        assert await channel.receive_lines() == b"two\n"
+
+
+READERS = {
+    "receive": lambda channel: channel.receive(),
+    "receive_many": lambda channel: channel.receive_many(),
+    "receive_lines": lambda channel: channel.receive_lines(),
+}
+
+
 @given(
     lines=st.lists(st.binary(min_size=1).filter(lambda b: b"\n" not in b and not b.isspace()), max_size=8),
     cuts=st.lists(st.integers(0, 200), max_size=6),
+    readers=st.lists(st.sampled_from(sorted(READERS)), min_size=1, max_size=8),
+    max_line=st.sampled_from([5, 2**20]),
 )
 @settings(deadline=None, max_examples=60)
-def test_frames_are_the_same_however_the_bytes_are_cut(lines, cuts):
+def test_frames_are_the_same_however_the_bytes_are_cut_and_read(lines, cuts, readers, max_line):
     async def main():
-        channel, bare = wired()
+        channel, bare = wired(max_line=max_line)
         data = b"".join(line + b"\n" for line in lines)
+        short = list(itertools.takewhile(lambda line: len(line) <= max_line, lines))
         got = []
 
         async def read():
-            got.extend([frame async for frame in channel])
+            try:
+                for reader in itertools.cycle(readers):
+                    said = await READERS[reader](channel)
+                    if reader == "receive_lines":
+                        said = [line for line in said.split(b"\n") if line and not line.isspace()]
+                    got.extend([said] if reader == "receive" else said)
+            except trio.EndOfChannel:
+                assert short == lines
+            except RemoteProtocolError:
+                assert short != lines
 
         with trio.fail_after(5):
             async with trio.open_nursery() as nursery:
@@ -109,7 +157,7 @@ def test_frames_are_the_same_however_the_bytes_are_cut(lines, cuts):
                     last = cut
                     await trio.testing.wait_all_tasks_blocked()
                 bare.close()
-        assert got == lines
+        assert got == short
 
     trio.run(main)
 
