@@ -137,8 +137,8 @@ async def test_s063_race_directory(ground, long):
     ground.put("w/x/key", "fine")
     os.symlink(ground.path("s"), ground.path("w/y"))
     seconds, tries, read = 60 if long else 3, 0, 0
-    with Racer(ground, "w/x", "w/y", seconds) as racer:
-        while racer.racing():
+    with trio.fail_after(10 * seconds), Racer(ground, "w/x", "w/y", seconds) as racer:
+        while racer.racing() or tries < 100 * seconds or not 0 < read < tries:
             for _ in range(20):
                 tries += 1
                 try:
@@ -148,8 +148,6 @@ async def test_s063_race_directory(ground, long):
                     pass
     print(f"{tries} tries, {racer.times} exchanges")
     assert racer.times > 1000
-    assert tries > 100 * seconds
-    assert 0 < read < tries, "nothing was raced"
 
 
 @pytest.mark.proves("I1", "F25")
@@ -157,8 +155,8 @@ async def test_s064_race_file(ground, long):
     ground.put("w/x", "fine")
     os.symlink(ground.path("s/key"), ground.path("w/y"))
     seconds, tries, written = 60 if long else 3, 0, 0
-    with Racer(ground, "w/x", "w/y", seconds) as racer:
-        while racer.racing():
+    with trio.fail_after(10 * seconds), Racer(ground, "w/x", "w/y", seconds) as racer:
+        while racer.racing() or not written:
             for _ in range(20):
                 tries += 1
                 try:
@@ -172,7 +170,6 @@ async def test_s064_race_file(ground, long):
                 os.symlink(ground.path("s/key"), ground.path("w/y"))
     print(f"{tries} tries, {racer.times} exchanges")
     assert racer.times > 1000
-    assert written > 0
     assert ground.get("s/key") == "secret"
     assert sorted(os.listdir(ground.path("s"))) == ["dir", "key"]
 
