@@ -5,6 +5,7 @@ import trio
 
 from podkit import Scope, connect
 from podkit._life._saying import Saying
+from podkit._net import Hub
 from podkit.abc import Tool, ToolOutput, Worker
 from podkit.errors import PodkitError
 from podkit.logic import Limits
@@ -144,13 +145,18 @@ def test_what_a_worker_says_and_commits_takes_as_long_whoever_reads_it(readers):
 @pytest.mark.proves("I22")
 @pytest.mark.parametrize("readers", [asleep, vanished, frozen])
 def test_a_commit_that_waits_for_readers_is_seen(monkeypatch, readers):
-    durable = Saying.durable
+    durable, subscribe, peers = Saying.durable, Hub.subscribe, []
+
+    def remembered(self, subscriber):
+        peers.append(subscriber)
+        subscribe(self, subscriber)
 
     async def when_everybody_has_it(self, current):
         await durable(self, current)
-        while not all(getattr(subscriber, "idle", True) for subscriber in self._hub._round):  # noqa: ASYNC110 - nobody tells
+        while not all(getattr(peer, "dead", False) or getattr(peer, "idle", True) for peer in peers):  # noqa: ASYNC110 - nobody tells
             await trio.sleep(0.1)
 
+    monkeypatch.setattr(Hub, "subscribe", remembered)
     monkeypatch.setattr(Saying, "durable", when_everybody_has_it)
     with pytest.raises(AssertionError):
         assert times_with(readers) == times_with(nobody)
