@@ -22,7 +22,7 @@ from podkit.protocol import (
 
 from ._trace import short
 from ._watch_log import LogCheck
-from ._watch_writes import check_queues
+from ._watch_writes import QueueWatch
 
 if TYPE_CHECKING:
     from podkit._life import Pod
@@ -62,6 +62,7 @@ class PodWatch:
         self._seq = pod.hub.seq
         self._run: int | None = None
         self._log = LogCheck(pod.name, complain) if log is None else log
+        self._queues = QueueWatch(pod, complain)
         self._queue()
 
     def offer(self, record: Any) -> None:
@@ -71,7 +72,7 @@ class PodWatch:
         if record.seq != self._seq + 1:
             self._complain("I15", f"{pod.name} publishes {record.seq} after {self._seq}")
         self._seq = record.seq
-        check_queues(pod, self._complain)
+        self._queues.look()
         kinds = _KEPT.get(type(event))
         if kinds is not None:
             last = _last(pod)

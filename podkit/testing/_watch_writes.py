@@ -52,20 +52,34 @@ class WriteWatch:
                 self._complain("I14", f"a write of {owner.name} failed, and the connection stands")
 
 
-def check_queues(pod: Pod, complain: Complain) -> None:
-    """What waits for each of the peers of a pod is bounded, by count and by bytes, whatever they do."""
-    limits = pod.limits
-    for outbox in tuple(pod.hub._round):
-        if not isinstance(outbox, Outbox) or not outbox.backlog:
-            continue
+class QueueWatch:
+    """Sees to it that what waits for each of the peers of a pod is bounded, by count and by bytes, whatever they do."""
+
+    def __init__(self, pod: Pod, complain: Complain) -> None:
+        self._pod, self._complain = pod, complain
+        self._peers: dict[Outbox, None] = {}  # who is far behind is no subscriber for a while, and answered all the same
+
+    def look(self) -> None:
+        """Once a round of the hub has begun."""
+        for subscriber in self._pod.hub._round:
+            if isinstance(subscriber, Outbox):
+                self._peers[subscriber] = None
+        for outbox in tuple(self._peers):
+            if outbox.done:
+                del self._peers[outbox]
+            elif outbox.backlog:
+                self._check(outbox)
+
+    def _check(self, outbox: Outbox) -> None:
+        name, limits = self._pod.name, self._pod.limits
         waiting = [item for item in outbox.backlog.items if isinstance(item, Record)]
         if waiting and isinstance(waiting[-1].event, Shutdown):
             waiting.pop()  # the end is told to everybody
         size = sum(len(record.frame(outbox.lens) or b"") for record in waiting)
         if len(waiting) > limits.outbox_events or (len(waiting) > 1 and size > limits.outbox_bytes):
-            complain("I22", f"{len(waiting)} events of {size} bytes wait for one peer of {pod.name}")
+            self._complain("I22", f"{len(waiting)} events of {size} bytes wait for one peer of {name}")
         if outbox._unsent > _REPLIES:
-            complain("I22", f"{outbox._unsent} replies wait for one peer of {pod.name}")
+            self._complain("I22", f"{outbox._unsent} replies wait for one peer of {name}")
 
 
 def _whose(channel: SimChannel) -> str:

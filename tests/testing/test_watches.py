@@ -3,11 +3,12 @@
 import pytest
 import trio
 
-from podkit import Scope
+from podkit import Limits, Scope
 from podkit._life._ending import Ending
 from podkit._net._connection import Connection
 from podkit._net._memory_channel import MemoryChannel
 from podkit._net._outbox import Outbox
+from podkit.protocol import ListVisiblePods
 from podkit.testing import Faults, Say, ScriptedWorker, SimulationError, random_scenario, simulate
 
 SLOW = Faults.only("slow_reader", "vanished", "half_close", "cancel", rate=2)
@@ -116,6 +117,30 @@ def test_a_queue_without_an_end_is_seen(monkeypatch):
     monkeypatch.setattr(Outbox, "_overflow", overflow)
     monkeypatch.setattr(Outbox, "offer", offer_anyway)
     assert broken() == "I22"
+
+
+@pytest.mark.proves("I22")
+def test_replies_without_an_end_to_who_is_far_behind_are_seen(monkeypatch):
+    async def scenario(world):
+        options = {"scope": Scope.write("/w"), "limits": Limits(outbox_events=4)}
+        async with (
+            world.open_pod("root", ScriptedWorker(*200 * [Say(2000 * "x")]), **options) as root,
+            world.connect(root.address) as client,
+        ):
+            (link,) = world.net.links
+            link.back.stall()
+            await root.ask("more than may wait")
+            async with trio.open_nursery() as nursery:
+                for _ in range(600):
+                    nursery.start_soon(client.send, ListVisiblePods())
+                await trio.sleep(1)
+                await root.ask("more")
+                link.back.flow()
+
+    simulate(scenario, seed=1)
+    monkeypatch.setattr(Outbox, "crowded", False)
+    with pytest.raises(SimulationError, match=r"I22.* replies wait"):
+        simulate(scenario, seed=1)
 
 
 @pytest.mark.proves("I25")
