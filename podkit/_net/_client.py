@@ -38,7 +38,8 @@ class Client(Controls, trio.abc.ReceiveChannel["Event"]):
     Iterating yields a `Snapshot` first and then every event once, in order; events of kinds this version does not know are
     `UnknownEvent`. Who iterates too slowly gets `Lagged(first, last)` and then a fresh `Snapshot`; neither the pod nor
     what is asked of it ever waits for that. After `Shutdown` comes `trio.EndOfChannel`; a connection that ends without one is
-    a `PodUnreachableError`, since the pod may live on. `name`, `incarnation` and `confinement` are the pod's; `seq` is the
+    a `PodUnreachableError`, since the pod may live on. Iterating notices cancellation within 16 events that are here already,
+    `receive` at once; nothing is lost by it. `name`, `incarnation` and `confinement` are the pod's; `seq` is the
     number of the event last received.
     """
 
