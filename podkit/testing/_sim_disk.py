@@ -37,6 +37,7 @@ class SimDisk(Disk):
     """The files as one program has them open. A program that is `dead` has none, and nothing it does reaches the disk."""
 
     may_wait = False
+    files: SimFiles
     dead: bool
     trouble: Trouble | None
 

@@ -52,6 +52,7 @@ class SimFiles:
     """The files of one machine. All programs of it share them, each through a `SimDisk` of its own."""
 
     names: dict[str, Node]
+    time: float
 
     def __init__(self) -> None:
         self.names = {"/": Node(1, stat.S_IFDIR, 0o755)}

@@ -64,7 +64,7 @@ class Program:
         self.said = ""
         self.parent: str | None = None
         starter = scheduler.owner(trio.lowlevel.current_task())
-        self.starter = starter if isinstance(starter, Program) else None  # who waits for its end
+        self.starter: Program | None = starter if isinstance(starter, Program) else None  # who waits for its end
         self.stuck = False  # did not end when it was time
         self.kept = False  # outlives its parent by choice
         self.on_pod: Callable[[Pod], Callable[[], None]] | None = None
