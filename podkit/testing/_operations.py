@@ -290,9 +290,11 @@ async def _listen(client: Client, events: int, *, pause: float) -> None:
             await trio.sleep(pause)
 
 
-async def random_scenario(world: SimWorld, *, operations: int = 40, sessions: bool = False) -> None:
+async def random_scenario(world: SimWorld, *, operations: int = 40, sessions: bool = False, sockets: bool = False) -> None:
     """About so many operations, chosen by the world's seed, on one or two trees of at most 12 pods with four clients.
 
     With `sessions` every pod keeps its log: a root that dies is restored, and its children that died are restored or forgotten.
+    With `sockets` connections are written to as sockets are, straight to who is level, and not as those in memory.
     """
+    world.net.sockets = sockets
     await Play(world, world.chance, operations, sessions).play()

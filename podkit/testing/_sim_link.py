@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+import trio
+
 from podkit._net import MemoryChannel, Pipe
+from podkit.abc import check_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -138,6 +141,39 @@ class SimChannel(MemoryChannel):
         self.link.net.links.pop(self.link, None)
 
 
+class SocketChannel(SimChannel):
+    """One end that is written to as sockets are: a hub writes straight to who is level."""
+
+    # A channel without a door has no such name, and who looks for one takes None for that.
+    put_many = None  # type: ignore[assignment]
+
+    def __init__(self, incoming: SimPipe, outgoing: SimPipe, *, max_frame: int, owner: Program | None) -> None:
+        super().__init__(incoming, outgoing, max_frame=max_frame, owner=owner)
+        self._rest: list[bytes] = []  # what did not go of what was written straight, and goes first
+
+    async def send_many(self, frames: Iterable[bytes]) -> None:
+        checked = [check_frame(frame) for frame in frames]
+        rest, self._rest = self._rest, []
+        await super().send_many([*rest, *checked])
+
+    def send_nowait(self, lines: bytes) -> bool:
+        """Write whole lines as far as there is room; the rest is for the next `send_many`."""
+        if self._sending or self._rest:
+            raise trio.WouldBlock
+        self._check_sendable()
+        if (watch := self.link.net.writes) is not None:
+            watch.begins(self)
+        frames = lines.split(b"\n")[:-1]
+        for number, frame in enumerate(frames):
+            if not self._out.has_room(frame):
+                if not number:
+                    raise trio.WouldBlock
+                self._rest = frames[number:]
+                return False
+            self._out.put(frame)
+        return True
+
+
 class Link:
     """One connection: `caller` connected, `host` accepted. None is the test itself."""
 
@@ -155,8 +191,9 @@ class Link:
         self.watch = watch
         self.forth = SimPipe(net.room) if watch is None else AskedPipe(self, watch)
         self.back = SimPipe(net.room) if watch is None else SaidPipe(net.room, watch)
-        self.near = SimChannel(self.back, self.forth, max_frame=MAX_EVENT, owner=caller)
-        self.far = SimChannel(self.forth, self.back, max_frame=MAX_METHOD, owner=host)
+        kind = SocketChannel if net.sockets else SimChannel
+        self.near = kind(self.back, self.forth, max_frame=MAX_EVENT, owner=caller)
+        self.far = kind(self.forth, self.back, max_frame=MAX_METHOD, owner=host)
         self.near.link = self.far.link = self
 
     def __repr__(self) -> str:

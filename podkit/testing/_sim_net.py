@@ -26,7 +26,8 @@ _BACKLOG = 128
 class Net:
     """All connections and listeners of a world.
 
-    `room` is how many frames may be on their way in one direction of a connection. `watch` makes a checker for each new one,
+    `room` is how many frames may be on their way in one direction of a connection, and with `sockets` new connections have the
+    doors of sockets and not those of memory. `watch` makes a checker for each new one,
     `writes` sees every write, and `reported` is called when a child is about to tell its parent something.
     """
 
@@ -34,6 +35,7 @@ class Net:
         self.links: dict[Link, None] = {}
         self.listeners: dict[str, SimListener] = {}
         self.room = ROOM
+        self.sockets = False
         self.watch: Callable[[], WireWatch] | None = None
         self.writes: WriteWatch | None = None
         self.reported: Callable[[Link, bytes], None] | None = None

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections import Counter
+from functools import partial
 
 import pytest
 import trio
@@ -10,6 +12,7 @@ import trio
 from podkit import Scope
 from podkit.errors import PodkitError
 from podkit.testing import KINDS, Faults, Say, ScriptedWorker, SimulationError, Sleep, random_scenario, simulate
+from podkit.testing._sim_link import SocketChannel
 from podkit.testing._sim_trio import check_trio
 
 ALL = Faults({kind: 0.3 for kind in KINDS if kind != "reboot"})
@@ -94,6 +97,26 @@ def test_300_seeds_under_faults_break_no_invariant():
         for kind, count in run(seed, ALL).items():
             fired[kind] += count
     assert all(fired.values()), f"never happened: {[kind for kind, count in fired.items() if not count]}"
+
+
+@pytest.mark.proves("I14", "I15", "I22")
+def test_seeds_in_which_hubs_write_straight_to_their_peers_break_no_invariant(monkeypatch):
+    written = Counter()
+    send_nowait = SocketChannel.send_nowait
+
+    def counted(self, lines):
+        try:
+            all_of_it = send_nowait(self, lines)
+        except trio.WouldBlock:
+            written["nothing"] += 1
+            raise
+        written["all" if all_of_it else "a part"] += 1
+        return all_of_it
+
+    monkeypatch.setattr(SocketChannel, "send_nowait", counted)
+    for seed in range(60):
+        simulate(partial(random_scenario, sessions=bool(seed % 2), sockets=True), seed=seed, faults=ALL)
+    assert set(written) == {"all", "a part", "nothing"}, written
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

@@ -1,11 +1,15 @@
 """Each watch sees its invariant broken: podkit is given the mistake, and some seed goes red."""
 
+from functools import partial
+
 import pytest
 import trio
 
 from podkit import Limits, Scope
 from podkit._life._ending import Ending
+from podkit._net import Hub
 from podkit._net._connection import Connection
+from podkit._net._fan import Fan
 from podkit._net._memory_channel import MemoryChannel
 from podkit._net._outbox import Outbox
 from podkit.protocol import ListVisiblePods
@@ -14,11 +18,11 @@ from podkit.testing import Faults, Say, ScriptedWorker, SimulationError, random_
 SLOW = Faults.only("slow_reader", "vanished", "half_close", "cancel", rate=2)
 
 
-def broken(seeds=40, faults=SLOW):
+def broken(seeds=40, faults=SLOW, scenario=random_scenario):
     """The invariants that were seen broken, and stop at the first."""
     for seed in range(seeds):
         try:
-            simulate(random_scenario, seed=seed, faults=faults, steps=200_000)
+            simulate(scenario, seed=seed, faults=faults, steps=200_000)
         except SimulationError as error:
             return error.invariant
     return None
@@ -141,6 +145,40 @@ def test_replies_without_an_end_to_who_is_far_behind_are_seen(monkeypatch):
     monkeypatch.setattr(Outbox, "crowded", False)
     with pytest.raises(SimulationError, match=r"I22.* replies wait"):
         simulate(scenario, seed=1)
+
+
+def dropped(self, subscriber, bursts, torn):
+    """What could not be written straight is forgotten."""
+    self._subscribers[subscriber] = None
+    self._round = ()
+    if torn:
+        subscriber.tear()
+
+
+def repeated(self, subscriber, bursts, torn):
+    """What was written in part is said again."""
+    self._subscribers[subscriber] = None
+    self._round = ()
+    for burst in bursts:
+        for record in burst.records():
+            subscriber.offer(record)
+
+
+def joined(self, member, write):
+    """What was published before is not written before it."""
+    self._members[member] = write
+
+
+@pytest.mark.proves("I15")
+@pytest.mark.parametrize(
+    ("kind", "name", "mistake"),
+    [(Hub, "_fell", dropped), (Hub, "_fell", repeated), (Fan, "join", joined)],
+    ids=["dropped", "repeated", "joined"],
+)
+def test_what_goes_wrong_where_the_hub_writes_straight_to_its_peers_is_seen(monkeypatch, kind, name, mistake):
+    assert broken(10, scenario=partial(random_scenario, sockets=True)) is None
+    monkeypatch.setattr(kind, name, mistake)
+    assert broken(scenario=partial(random_scenario, sockets=True)) == "I15"
 
 
 @pytest.mark.proves("I25")
