@@ -6,12 +6,16 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 
 from podkit._os import Disk
 
 from ._sim_files import Node, SimFiles
+
+if TYPE_CHECKING:
+    from ._sim_program import Program
 
 
 @attrs.define(eq=False)
@@ -263,3 +267,18 @@ class SimDisk(Disk):
 
 def _error(number: int, path: str | None = None) -> OSError:
     return OSError(number, os.strerror(number), path)
+
+
+def disk_of(files: SimFiles, program: Program | None, trouble: Callable[[Program, str], str | None]) -> SimDisk:
+    """The files as that program has them open from now on; None is the test itself, on whose disk nothing goes wrong.
+
+    `trouble(program, call)` says what goes wrong with a call. When the program is killed, the disk dies with it.
+    """
+    disk = SimDisk(files)
+    if program is not None:
+        disk.kill = program.kill
+        disk.trouble = lambda _disk, call: trouble(program, call)
+        program.disks.append(disk)
+        if program.dead:
+            disk.die()
+    return disk

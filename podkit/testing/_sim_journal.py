@@ -9,7 +9,7 @@ from podkit._store import PLACES, SIZE, DamagedError, RegistryLog, decode_anchor
 from podkit.errors import PodkitError
 from podkit.logic import Freed, Reserved, Table, decode_fact, fold_all, lease_key
 
-from ._sim_disk import SimDisk
+from ._sim_disk import SimDisk, disk_of
 from ._sim_files import SimFiles
 from ._sim_registry import SharedLog
 
@@ -71,13 +71,7 @@ class JournalLog(SharedLog):
         """The log as that program has it open; None is the test itself, on whose disk nothing goes wrong."""
         log = self._logs.get(program)
         if log is None:
-            disk = SimDisk(self.files)
-            if program is not None:
-                disk.kill = program.kill
-                disk.trouble = lambda _disk, call: self._trouble_of(program, call)
-                program.disks.append(disk)
-                if program.dead:
-                    disk.die()
+            disk = disk_of(self.files, program, self._trouble_of)
             boot, durable = f"boot-{self._boots}", self.durable
             log = _ProgramLog(_PLACE, boot=boot, timeout=_PATIENCE, holders=self._holders, durable=durable, disk=disk)
             log.changed = lambda: self._look(program)

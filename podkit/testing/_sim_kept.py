@@ -10,7 +10,7 @@ import trio
 from podkit._store import DamagedError, FileSessionStore, decode_session_anchors
 from podkit.abc import Durability, Session, SessionStore, StoredSession
 
-from ._sim_disk import SimDisk
+from ._sim_disk import SimDisk, disk_of
 from ._sim_sessions import SharedSessions
 
 if TYPE_CHECKING:
@@ -43,13 +43,7 @@ class DiskSessions(SharedSessions):
         """The store as that program has it open; None is the test itself, on whose disk nothing goes wrong."""
         store = self._stores.get(program)
         if store is None:
-            disk = SimDisk(self.files)
-            if program is not None:
-                disk.kill = program.kill
-                disk.trouble = lambda _disk, call: self._trouble_of(program, call)
-                program.disks.append(disk)
-                if program.dead:
-                    disk.die()
+            disk = disk_of(self.files, program, self._trouble_of)
             boot = f"boot-{self.lost_power}"
             store = self._stores[program] = FileSessionStore(_PLACE, durability=self._durability.value, _disk=disk, _boot=boot)
         return store
