@@ -161,7 +161,7 @@ class SimTransport(Transport):
         place = address_body(address)
         await trio.lowlevel.checkpoint_if_cancelled()  # who connects goes on to wait for an answer
         if owner is not None and owner.short:
-            raise TransportError(address, "too many open files")
+            raise PodUnreachableError(address, "too many open files")  # as over sockets: it may be tried again
         listener = net.listeners.get(place)
         if listener is None or (owner is not None and owner.dead):
             raise PodUnreachableError(address)

@@ -5,7 +5,7 @@ import trio
 from scenes import quiet
 
 from podkit import Scope
-from podkit.errors import RegistryError, TransportError
+from podkit.errors import PodUnreachableError, RegistryError, TransportError
 from podkit.testing import Faults, simulate
 
 
@@ -30,7 +30,7 @@ def test_who_connects_meanwhile_is_served_afterwards():
         async with world.open_pod("root", quiet(), scope=Scope.write("/w")) as root:
             program = world.program(root)
             program.short = True
-            with pytest.raises(TransportError, match="too many open files"):
+            with pytest.raises(PodUnreachableError, match="too many open files"):
                 await program.transport.connect(root.address)
             with pytest.raises(TransportError, match="too many open files"):
                 await program.transport.listen("memory://elsewhere")
